@@ -1,0 +1,72 @@
+# The front door. `make demo` and `make test` need only Python 3.11 or later, make, git, gcc and pip.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+NODE   := tests/interop/node_modules
+
+# PATH: the tests and the demo find `ephemera`, `node` and `npm` of this environment, and no others.
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PIP_NO_INPUT := 1
+
+INSTALL := $(BIN)/python -m pip install --quiet --require-hashes --requirement
+PACKAGES := keys client issuer
+
+.PHONY: help demo test lint types contracts unit format lock clean
+.DEFAULT_GOAL := help
+
+help: ## List what can be made
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(VENV)/run.stamp ## Mint a token, call an API with it, see the replay refused
+	@$(BIN)/ephemera demo
+
+test: lint types contracts unit ## Everything that CI runs
+
+lint: $(VENV)/dev.stamp
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+types: $(VENV)/dev.stamp
+	$(BIN)/mypy
+
+contracts: $(VENV)/dev.stamp
+	$(BIN)/lint-imports --no-cache
+
+unit: $(VENV)/dev.stamp $(NODE)/.stamp
+	$(BIN)/pytest --cov --cov-report=term
+
+format: $(VENV)/dev.stamp ## Format the code and mend what can be mended
+	$(BIN)/ruff check --fix-only
+	$(BIN)/ruff format
+
+# Universal resolutions for Python 3.11 and later, read by plain pip.
+COMPILE := $(VENV)-lock/bin/uv pip compile - --universal --python-version 3.11 --generate-hashes \
+	--no-header --no-annotate --quiet $(foreach p,$(PACKAGES),--no-emit-package ephemera-$(p))
+
+lock: ## Resolve requirements.lock (everything) and requirements-run.lock (what runs) anew
+	test -x $(VENV)-lock/bin/uv || { $(PYTHON) -m venv $(VENV)-lock && $(VENV)-lock/bin/python -m pip install --quiet uv; }
+	printf './%s\n' $(PACKAGES) | $(COMPILE) --upgrade --group pyproject.toml:dev --output-file requirements.lock
+	printf './%s\n' $(PACKAGES) | $(COMPILE) --constraint requirements.lock --group pyproject.toml:build --output-file requirements-run.lock
+
+clean: ## Remove what this file has made
+	rm -rf $(VENV) $(VENV)-lock $(NODE) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Ephemera needs Python 3.11 or later; make PYTHON=/path/to/python3 names another one")'
+	@echo 'making the environment in $(VENV) (once)'
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/run.stamp: requirements-run.lock $(PACKAGES:%=%/pyproject.toml) | $(VENV)/bin/python
+	@$(INSTALL) requirements-run.lock
+	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation $(PACKAGES:%=--editable ./%)
+	@touch $@
+
+$(VENV)/dev.stamp: requirements.lock $(VENV)/run.stamp
+	@$(INSTALL) requirements.lock
+	@touch $@
+
+$(NODE)/.stamp: tests/interop/package-lock.json $(VENV)/dev.stamp
+	cd tests/interop && npm ci --no-audit --no-fund --ignore-scripts
+	@touch $@
