@@ -1,0 +1,67 @@
+"""The three algorithms that an issuer may sign with, and the keys that fit them."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final, Literal
+
+import jwt.algorithms
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePrivateKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
+
+from ephemera_keys.errors import AlgorithmUnsupported
+
+Algorithm = Literal["ES256", "EdDSA", "RS256"]
+PrivateKey = EllipticCurvePrivateKey | Ed25519PrivateKey | RSAPrivateKey
+
+JOSE: Final[Mapping[Algorithm, jwt.algorithms.Algorithm]] = MappingProxyType(
+    {
+        "ES256": ECAlgorithm(ECAlgorithm.SHA256, SECP256R1),
+        "EdDSA": OKPAlgorithm(),
+        "RS256": RSAAlgorithm(RSAAlgorithm.SHA256),
+    }
+)
+"""PyJWT's algorithm objects: they sign and encode, so that no JOSE detail is written here twice."""
+
+SMALLEST_RSA_BITS: Final = 2048
+LARGEST_RSA_BITS: Final = 8192
+SMALLEST_RSA_EXPONENT: Final = 65537
+
+
+def fitting(key: object) -> Algorithm:
+    """Name the algorithm that a private key signs with.
+
+    Raises:
+        AlgorithmUnsupported: The key is of another type, on another curve than P-256 and Ed25519,
+            or an RSA key under 2048 bits (RFC 7518 §3.3), over 8192 or with an exponent under
+            65537 (FIPS 186-5 §5.4).
+    """
+    match key:
+        case EllipticCurvePrivateKey(curve=SECP256R1()):
+            return "ES256"
+        case EllipticCurvePrivateKey(curve=curve):
+            raise AlgorithmUnsupported(f"ES256 signs on P-256, and this key is on {curve.name}")
+        case Ed25519PrivateKey():
+            return "EdDSA"
+        case RSAPrivateKey(key_size=size) if not SMALLEST_RSA_BITS <= size <= LARGEST_RSA_BITS:
+            raise AlgorithmUnsupported(
+                f"RS256 signs with {SMALLEST_RSA_BITS} to {LARGEST_RSA_BITS} bits, "
+                f"and this key has {size}"
+            )
+        case RSAPrivateKey():
+            if key.private_numbers().public_numbers.e < SMALLEST_RSA_EXPONENT:
+                raise AlgorithmUnsupported(
+                    f"RS256 needs a public exponent of at least {SMALLEST_RSA_EXPONENT}"
+                )
+            return "RS256"
+        case _:
+            raise AlgorithmUnsupported(
+                "the key is none of EC on P-256 (ES256), Ed25519 (EdDSA) and RSA (RS256)"
+            )
+
+
+def require_fit(key: PrivateKey, algorithm: Algorithm) -> None:
+    """Raise AlgorithmUnsupported unless the key signs with exactly this algorithm."""
+    if (fits := fitting(key)) != algorithm:
+        raise AlgorithmUnsupported(f"the key signs with {fits}, not with {algorithm}")

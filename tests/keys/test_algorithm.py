@@ -1,0 +1,62 @@
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, rsa, x25519
+
+from ephemera_keys import Algorithm, AlgorithmUnsupported, PrivateKey
+from ephemera_keys.algorithm import fitting, require_fit
+
+
+def test_each_key_fits_its_own_algorithm(private_key: PrivateKey, alg: Algorithm) -> None:
+    assert fitting(private_key) == alg
+    require_fit(private_key, alg)
+
+
+@pytest.mark.parametrize("other", ["ES256", "EdDSA", "RS256"])
+def test_no_key_fits_another_algorithm(
+    private_key: PrivateKey, alg: Algorithm, other: Algorithm
+) -> None:
+    if other != alg:
+        with pytest.raises(AlgorithmUnsupported, match=f"signs with {alg}, not with {other}"):
+            require_fit(private_key, other)
+
+
+@pytest.mark.parametrize(
+    "curve",
+    [ec.SECP224R1(), ec.SECP256K1(), ec.SECP384R1(), ec.SECP521R1(), ec.BrainpoolP256R1()],
+    ids=lambda curve: curve.name,
+)
+def test_no_other_curve_than_p256_signs_es256(curve: ec.EllipticCurve) -> None:
+    with pytest.raises(AlgorithmUnsupported, match=f"this key is on {curve.name}"):
+        fitting(ec.generate_private_key(curve))
+
+
+def test_an_rsa_key_under_2048_bits_is_refused() -> None:
+    with pytest.raises(AlgorithmUnsupported, match="2048 to 8192 bits, and this key has 1024"):
+        fitting(rsa.generate_private_key(65537, 1024))  # noqa: S505 - the weakness is the point
+
+
+def test_an_rsa_key_over_8192_bits_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ephemera_keys.algorithm.LARGEST_RSA_BITS", 1024)
+    monkeypatch.setattr("ephemera_keys.algorithm.SMALLEST_RSA_BITS", 512)
+    with pytest.raises(AlgorithmUnsupported, match="512 to 1024 bits, and this key has 1032"):
+        fitting(rsa.generate_private_key(65537, 1032))  # noqa: S505 - small to be quick
+
+
+def test_an_rsa_key_with_the_exponent_3_is_refused() -> None:
+    with pytest.raises(AlgorithmUnsupported, match="exponent of at least 65537"):
+        fitting(rsa.generate_private_key(3, 2048))
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        ed448.Ed448PrivateKey.generate(),
+        x25519.X25519PrivateKey.generate(),
+        ec.generate_private_key(ec.SECP256R1()).public_key(),
+        b"secret",
+        None,
+    ],
+    ids=["Ed448", "X25519", "public", "bytes", "None"],
+)
+def test_what_is_no_private_key_of_ours_fits_nothing(key: object) -> None:
+    with pytest.raises(AlgorithmUnsupported, match="none of EC on P-256"):
+        fitting(key)
