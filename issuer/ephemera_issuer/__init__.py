@@ -1,0 +1,1 @@
+"""The Ephemera token service and the `ephemera` command."""

@@ -1,0 +1,46 @@
+"""The `ephemera` command; each of its nouns and verbs is a module here."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import typer
+
+from ephemera_issuer.cli import clients, keys
+from ephemera_issuer.cli.apply import apply
+from ephemera_issuer.cli.demo import demo
+from ephemera_issuer.cli.serve import serve
+from ephemera_issuer.errors import IssuerError
+from ephemera_keys import KeysError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+app = typer.Typer(
+    name="ephemera",
+    help="Short-lived, single-use tokens for services that call each other. "
+    "Settings come from EPHEMERA_* variables; `ephemera serve --help` lists them.",
+    no_args_is_help=True,
+    # A traceback of typer's would show local variables, and with them secrets.
+    pretty_exceptions_enable=False,
+)
+app.command()(serve)
+app.command()(apply)
+app.add_typer(clients.app)
+app.add_typer(keys.app)
+app.command()(demo)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command; an error of ours is told on stderr, a line for each problem.
+
+    Raises:
+        SystemExit: Always. Status 1 for an error of ours, 2 for wrong usage.
+    """
+    try:
+        app(arguments)
+    except (IssuerError, KeysError) as error:
+        for line in str(error).splitlines():
+            sys.stderr.write(f"ephemera: {line}\n")
+        raise SystemExit(1) from None

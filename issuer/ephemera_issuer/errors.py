@@ -1,0 +1,114 @@
+"""Everything the issuer raises.
+
+::
+
+    IssuerError
+    ├── RegistryInvalid        registry files have problems; nothing was applied
+    ├── SecretFileProblem      a generated secret cannot be written to its file; nothing was applied
+    ├── UnknownClient          no client of that name is in the registry
+    ├── SettingsInvalid        a setting, or the name of one, is wrong; nothing was started
+    ├── DatabaseUnusable       the database cannot be opened, read or written
+    │   ├── DatabaseMissing    there is none where it should be
+    │   └── DatabaseTooNew     a newer version of Ephemera wrote it; it was not touched
+    ├── SealingKeyProblem      the sealing key is missing, unreadable or another one
+    ├── KeysConflict           another process changed the signing keys first; nothing was written
+    └── RequestRefused         a token request is refused, with the `error` of RFC 6749 §5.2
+
+Texts may quote configuration and file names, never a secret and never what a caller sent.
+HTTP statuses are the business of `edge`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+RefusalCode = Literal[
+    "invalid_request",
+    "invalid_client",
+    "unauthorized_client",
+    "unsupported_grant_type",
+    "invalid_scope",
+    "invalid_target",
+    "server_error",
+    "temporarily_unavailable",
+]
+
+
+class IssuerError(Exception):
+    """Root of the issuer's errors."""
+
+
+class Problem(NamedTuple):
+    """One thing wrong in a registry file.
+
+    `line` counts from 1 and is None where no line can be named (a file that cannot be read).
+    `field` is the path an author would use, such as `grants[2].scopes`; empty for the whole file.
+    """
+
+    file: str
+    line: int | None
+    field: str
+    message: str
+
+    def __str__(self) -> str:
+        place = self.file if self.line is None else f"{self.file}:{self.line}"
+        return (
+            f"{place}: {self.field}: {self.message}" if self.field else f"{place}: {self.message}"
+        )
+
+
+class RegistryInvalid(IssuerError):
+    """The registry files have problems, all of them listed; the database is as it was."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+class SecretFileProblem(IssuerError):
+    """A generated secret could not be put where it should go; the database is as it was."""
+
+
+class UnknownClient(IssuerError):
+    """No client of that name is in the registry."""
+
+
+class SettingsInvalid(IssuerError):
+    """One or more settings are wrong; the text has one line for each."""
+
+
+class DatabaseUnusable(IssuerError):
+    """The database cannot be opened, read or written; what was committed before is unharmed."""
+
+
+class DatabaseMissing(DatabaseUnusable):
+    """There is no database where it should be, and none was to be made."""
+
+
+class DatabaseTooNew(DatabaseUnusable):
+    """A newer version of Ephemera wrote this database; nothing in it was changed."""
+
+
+class SealingKeyProblem(IssuerError):
+    """The sealing key is missing, unreadable, or not the one that sealed the signing keys."""
+
+
+class KeysConflict(IssuerError):
+    """Another process changed the signing keys between our read and our write; try again."""
+
+
+class RequestRefused(IssuerError):
+    """A token request is refused.
+
+    `error` is the code of RFC 6749 §5.2 (RFC 8707 §2 for `invalid_target`); `description` is
+    `error_description`: printable ASCII without quotes and backslashes, saying what the caller
+    may know at the tier of trust it has reached.
+    """
+
+    def __init__(self, error: RefusalCode, description: str) -> None:
+        self.error: RefusalCode = error
+        self.description = description
+        super().__init__(f"{error}: {description}")

@@ -1,0 +1,1 @@
+"""Alembic's environment; its revisions are in `versions`, one file each."""

@@ -1,0 +1,76 @@
+"""What registry files declare, before it is compared with the registry.
+
+Declarations are checked one by one when they are read; whether they fit each other and what the
+registry has already is the business of `diff`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ephemera_issuer.errors import Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where an entry stands: its file, its path in it, and the lines of its keys.
+
+    `lines` counts from 1; its empty key is the line where the entry begins.
+    """
+
+    file: str
+    path: str
+    lines: Mapping[str, int]
+
+    def problem(self, key: str, message: str) -> Problem:
+        """A problem with one key of the entry, or with the whole of it where `key` is empty."""
+        field = f"{self.path}.{key}" if key else self.path
+        return Problem(self.file, self.lines.get(key, self.lines.get("")), field, message)
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.lines.get('', 1)}"
+
+
+@dataclass(frozen=True, slots=True)
+class AudienceDeclaration:
+    """An `[[audiences]]` entry. `disabled` is None where the file leaves it as it is."""
+
+    id: str
+    scopes: frozenset[str]
+    max_lifetime: int
+    single_use: bool
+    disabled: bool | None
+    place: Place
+
+
+@dataclass(frozen=True, slots=True)
+class ClientDeclaration:
+    """A `[[clients]]` entry, whose secret is generated where it has none yet."""
+
+    id: str
+    disabled: bool | None
+    place: Place
+
+
+@dataclass(frozen=True, slots=True)
+class GrantDeclaration:
+    """A `[[grants]]` entry."""
+
+    client: str
+    audience: str
+    scopes: frozenset[str]
+    max_lifetime: int
+    place: Place
+
+
+@dataclass(frozen=True, slots=True)
+class Declarations:
+    """All that one file or one directory of files declares; grants by (client, audience)."""
+
+    audiences: Mapping[str, AudienceDeclaration]
+    clients: Mapping[str, ClientDeclaration]
+    grants: Mapping[tuple[str, str], GrantDeclaration]

@@ -1,0 +1,114 @@
+"""The difference between what files declare and what the registry has; pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from ephemera_issuer.errors import Problem, RegistryInvalid
+from ephemera_issuer.registry.entries import Audience, Client, Entry, Grant, Registry
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from ephemera_issuer.registry.declarations import Declarations
+
+
+class Change(NamedTuple):
+    """One entry to write: as it will be, or as it was where it is removed.
+
+    `before` is what a changed entry was.
+    """
+
+    action: Literal["add", "change", "remove"]
+    entry: Entry
+    before: Entry | None = None
+
+
+class Difference(NamedTuple):
+    """What makes the registry match: audiences, clients, grants, each in alphabetical order.
+
+    `without_secret` names the clients that must be given a first secret.
+    """
+
+    changes: tuple[Change, ...]
+    without_secret: tuple[str, ...]
+
+
+def difference(declared: Declarations, registry: Registry, *, prune: bool) -> Difference:
+    """Compare declarations with the registry; with `prune` what is not declared is removed.
+
+    A client keeps its secrets. An entry that does not say whether it is disabled stays as it is,
+    so that an emergency stop is not undone by the next unrelated change.
+
+    Raises:
+        RegistryInvalid: Grants that name an unknown audience, client or scope.
+    """
+    wanted = _wanted(declared, registry, prune=prune)
+    problems = list(_dangling(declared, wanted))
+    if problems:
+        raise RegistryInvalid(problems)
+    return Difference(
+        (
+            *_changes(registry.audiences, wanted.audiences),
+            *_changes(registry.clients, wanted.clients),
+            *_changes(registry.grants, wanted.grants),
+        ),
+        tuple(id_ for id_ in sorted(wanted.clients) if not wanted.clients[id_].secret_hashes),
+    )
+
+
+def _wanted(declared: Declarations, registry: Registry, *, prune: bool) -> Registry:
+    audiences = {} if prune else dict(registry.audiences)
+    for audience in declared.audiences.values():
+        disabled = _disabled(audience.disabled, registry.audiences.get(audience.id))
+        audiences[audience.id] = Audience(
+            audience.id, audience.scopes, audience.max_lifetime, audience.single_use, disabled
+        )
+    clients = {} if prune else dict(registry.clients)
+    for client in declared.clients.values():
+        known = registry.clients.get(client.id)
+        hashes = known.secret_hashes if known else ()
+        clients[client.id] = Client(client.id, hashes, _disabled(client.disabled, known))
+    grants = {} if prune else dict(registry.grants)
+    for key, grant in declared.grants.items():
+        grants[key] = Grant(grant.client, grant.audience, grant.scopes, grant.max_lifetime)
+    return Registry(audiences=audiences, clients=clients, grants=grants, version=registry.version)
+
+
+def _disabled(declared: bool | None, known: Audience | Client | None) -> bool:  # noqa: FBT001 - a value, not a switch
+    if declared is not None:
+        return declared
+    return known is not None and known.disabled
+
+
+def _dangling(declared: Declarations, wanted: Registry) -> Iterator[Problem]:
+    """Grants that do not fit the audiences and clients that there will be."""
+    for key, grant in wanted.grants.items():
+        audience = wanted.audiences.get(grant.audience)
+        unknown = sorted(grant.scopes - audience.scopes) if audience else []
+        declaration = declared.grants.get(key)
+        if declaration is None:
+            # It is in the registry only, so a declaration of its audience took a scope away.
+            if unknown:
+                yield declared.audiences[grant.audience].place.problem(
+                    "scopes", f"lacks {', '.join(unknown)}, which is granted to {grant.client}"
+                )
+            continue
+        if grant.client not in wanted.clients:
+            yield declaration.place.problem("client", f"there is no client {grant.client}")
+        if audience is None:
+            yield declaration.place.problem("audience", f"there is no audience {grant.audience}")
+        if unknown:
+            yield declaration.place.problem(
+                "scopes", f"{grant.audience} has no scope {', '.join(unknown)}"
+            )
+
+
+def _changes(before: Mapping[Any, Entry], after: Mapping[Any, Entry]) -> Iterator[Change]:
+    for key in sorted(before.keys() | after.keys()):
+        if key not in after:
+            yield Change("remove", before[key])
+        elif key not in before:
+            yield Change("add", after[key])
+        elif before[key] != after[key]:
+            yield Change("change", after[key], before[key])

@@ -1,0 +1,118 @@
+"""Secrets made for clients, each in a file of its own that only its owner can read.
+
+A secret is written before the registry learns its digest, and gets its final name after: a process
+killed in between leaves `CLIENT.secret.new`, and whether its digest was committed tells the next
+one whether to keep it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import secrets
+from typing import TYPE_CHECKING
+
+from ephemera_issuer.errors import SecretFileProblem
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from ephemera_issuer.registry.entries import Client
+
+_SUFFIX = ".secret"
+_NEW = ".secret.new"
+_SECRET_BYTES = 32
+_SECRET = re.compile(rb"[A-Za-z0-9_-]{43}")
+_OPEN_TO_OTHERS = 0o077
+
+
+class SecretsDirectory:
+    """Where generated secrets land, as `CLIENT.secret`: 43 characters without a final newline.
+
+    With `reuse` a file that is there already gives its secret to a client that has none. Without
+    it such a file is refused: it may hold the secret of a client that was removed for a leak.
+    """
+
+    def __init__(self, path: Path, *, reuse: bool) -> None:
+        self._path = path
+        self._reuse = reuse
+
+    def file(self, client: str) -> Path:
+        """The file that holds the secret of `client`."""
+        return self._path / f"{client}{_SUFFIX}"
+
+    def prepare(self, client: str) -> bytes:
+        """Make a secret, write it under a provisional name and return its SHA-256.
+
+        Raises:
+            SecretFileProblem: It cannot be written, or the client's file is there already.
+        """
+        file = self.file(client)
+        try:
+            self._path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if not file.exists():
+                return self._write(client)
+            if self._reuse:
+                return self._adopt(file)
+        except OSError as error:
+            raise SecretFileProblem(f"{error.filename or file}: {error.strerror}") from error
+        raise SecretFileProblem(
+            f"{file}: is there already, perhaps from a former client of this name; "
+            "move it away, or say --reuse-secrets to give this client the secret in it"
+        )
+
+    def settle(self, clients: Mapping[str, Client]) -> None:
+        """Keep the provisional files whose secrets were committed, and delete the others.
+
+        To be called in a write transaction that `clients` were read in, since what another
+        process is about to commit would look abandoned.
+
+        Raises:
+            SecretFileProblem: A file cannot be renamed or deleted; the next call tries again.
+        """
+        for provisional in self._path.glob(f"*{_NEW}"):
+            client = clients.get(provisional.name.removesuffix(_NEW))
+            committed = False
+            try:
+                committed = bool(
+                    client and _digest(provisional.read_bytes()) in client.secret_hashes
+                )
+                if client and committed:
+                    provisional.replace(self.file(client.id))
+                else:
+                    provisional.unlink()
+            except OSError as error:
+                advice = "; it is in force, rename it to end in .secret" if committed else ""
+                raise SecretFileProblem(f"{provisional}: {error.strerror}{advice}") from error
+
+    def _write(self, client: str) -> bytes:
+        secret = secrets.token_urlsafe(_SECRET_BYTES).encode()
+        descriptor = os.open(
+            self._path / f"{client}{_NEW}", os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600
+        )
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(secret)
+            file.flush()
+            os.fsync(descriptor)
+        directory = os.open(self._path, os.O_RDONLY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+        return _digest(secret)
+
+    def _adopt(self, file: Path) -> bytes:
+        with file.open("rb") as stream:
+            exposed = os.fstat(stream.fileno()).st_mode & _OPEN_TO_OTHERS
+            secret = stream.read(1024).strip()
+        if exposed:
+            raise SecretFileProblem(f"{file}: others can read it; chmod it to 0600")
+        if not _SECRET.fullmatch(secret):
+            raise SecretFileProblem(f"{file}: does not hold a generated secret")
+        return _digest(secret)
+
+
+def _digest(secret: bytes) -> bytes:
+    return hashlib.sha256(secret).digest()

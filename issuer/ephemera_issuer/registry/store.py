@@ -1,0 +1,113 @@
+"""The registry in the database: reading it whole or what changed, writing a difference."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from sqlalchemy import select
+
+from ephemera_issuer.registry.entries import Audience, Client, Entry, Grant, Registry
+from ephemera_issuer.registry.tables import audiences, clients, grants, state
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from sqlalchemy import Connection, Row, Table
+
+    from ephemera_issuer.registry.diff import Change
+
+K = TypeVar("K")
+E = TypeVar("E")
+
+
+def read_registry(connection: Connection, known: Registry | None = None) -> Registry:
+    """Read the registry; of one that is `known` already, only what changed since its version.
+
+    Where nothing changed, `known` itself comes back.
+    """
+    version = connection.execute(select(state.c.registry_version)).scalar_one()
+    if known is not None and known.version == version:
+        return known
+    if known is None or known.version > version:
+        # A version that went back is a database that was restored: begin again.
+        known = Registry(audiences={}, clients={}, grants={}, version=0)
+    return Registry(
+        audiences=_merge(connection, audiences, known.audiences, known.version, _audience),
+        clients=_merge(connection, clients, known.clients, known.version, _client),
+        grants=_merge(connection, grants, known.grants, known.version, _grant),
+        version=version,
+    )
+
+
+def write_changes(connection: Connection, changes: Iterable[Change]) -> int:
+    """Write a difference as the next registry version, and return that version.
+
+    The connection must be in the write transaction that read what the difference is to.
+    """
+    version = int(connection.execute(select(state.c.registry_version)).scalar_one()) + 1
+    connection.execute(state.update().values(registry_version=version))
+    # Grants refer to the other two, so they come last.
+    for change in sorted(changes, key=lambda change: isinstance(change.entry, Grant)):
+        table, key, columns = _row(change.entry)
+        removed = change.action == "remove"
+        columns |= {"removed": removed, "version": version}
+        if removed and isinstance(change.entry, Client):
+            columns["secret_hashes"] = ""
+        # A removed entry may come back, so even a new one may have its row already.
+        if not connection.execute(table.update().filter_by(**key).values(columns)).rowcount:
+            connection.execute(table.insert().values(key | columns))
+    return version
+
+
+def _merge(
+    connection: Connection,
+    table: Table,
+    known: Mapping[K, E],
+    since: int,
+    entry: Callable[[Row[Any]], tuple[K, E]],
+) -> dict[K, E]:
+    merged = dict(known)
+    for row in connection.execute(table.select().where(table.c.version > since)):
+        key, value = entry(row)
+        merged.pop(key, None)
+        if not row.removed:
+            merged[key] = value
+    return merged
+
+
+def _audience(row: Row[Any]) -> tuple[str, Audience]:
+    scopes = frozenset(row.scopes.split())
+    return row.id, Audience(row.id, scopes, row.max_lifetime, row.single_use, row.disabled)
+
+
+def _client(row: Row[Any]) -> tuple[str, Client]:
+    hashes = tuple(bytes.fromhex(digest) for digest in row.secret_hashes.split())
+    return row.id, Client(row.id, hashes, row.disabled)
+
+
+def _grant(row: Row[Any]) -> tuple[tuple[str, str], Grant]:
+    scopes = frozenset(row.scopes.split())
+    return (row.client, row.audience), Grant(row.client, row.audience, scopes, row.max_lifetime)
+
+
+def _row(entry: Entry) -> tuple[Table, dict[str, str], dict[str, Any]]:
+    """The table, the primary key and the other columns of an entry."""
+    match entry:
+        case Audience():
+            columns = {
+                "scopes": " ".join(sorted(entry.scopes)),
+                "max_lifetime": entry.max_lifetime,
+                "single_use": entry.single_use,
+                "disabled": entry.disabled,
+            }
+            return audiences, {"id": entry.id}, columns
+        case Client():
+            digests = " ".join(digest.hex() for digest in entry.secret_hashes)
+            columns = {"secret_hashes": digests, "disabled": entry.disabled}
+            return clients, {"id": entry.id}, columns
+        case Grant():
+            columns = {
+                "scopes": " ".join(sorted(entry.scopes)),
+                "max_lifetime": entry.max_lifetime,
+            }
+            return grants, {"client": entry.client, "audience": entry.audience}, columns

@@ -1,0 +1,105 @@
+"""The syntax of what registry files hold: each function checks one kind of value and returns it.
+
+All raise ValueError with a sentence for the file's author.
+"""
+
+from __future__ import annotations
+
+import re
+
+from ephemera_issuer.form import MINIMUM_LIFETIME
+from ephemera_issuer.policy import MAXIMUM_LIFETIME
+
+_LONGEST_AUDIENCE = 255
+_CLIENT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+_SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,128}")
+_URI_CHARACTERS = re.compile(r"(?:[A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=-]|%[0-9A-Fa-f]{2})+")
+_URI = re.compile(
+    r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*):(?://(?P<authority>[^/?#]*))?(?P<path>[^?#]*)(?P<rest>.*)"
+)
+_DEFAULT_PORTS = {"http": ":80", "https": ":443"}
+_DURATION = re.compile(r"([0-9]{1,6})(s|m)")
+
+
+def audience_id(value: object) -> str:
+    """An absolute URI without fragment (RFC 8707 §2) that is written in one way only.
+
+    Verifiers compare audiences as text. So what invites a second spelling is refused: a final
+    slash, a default port, an upper-case host, user names, a query.
+    """
+    text = _text(value)
+    uri = _URI.fullmatch(text)
+    if not uri or not _URI_CHARACTERS.fullmatch(text) or len(text) > _LONGEST_AUDIENCE:
+        raise ValueError("must be an absolute URI such as https://billing.internal")
+    scheme, authority, path = uri["scheme"], uri["authority"], uri["path"]
+    if uri["rest"]:
+        raise ValueError("must have no query and no fragment")
+    if text.endswith("/"):
+        raise ValueError("must not end with a slash, verifiers compare it as text")
+    if scheme != scheme.lower() or (authority or "") != (authority or "").lower():
+        raise ValueError("must have its scheme and host in lower case")
+    if not (authority or path) or (scheme in _DEFAULT_PORTS and not authority):
+        raise ValueError("must name a host")
+    if "@" in (authority or ""):
+        raise ValueError("must have no user name")
+    if (authority or "").endswith(_DEFAULT_PORTS.get(scheme, "@")):
+        raise ValueError("must leave out the default port, verifiers compare it as text")
+    return text
+
+
+def client_id(value: object) -> str:
+    """A name that can be a file's name too: letters, digits, `.`, `_` and `-`."""
+    text = _text(value)
+    if not _CLIENT_ID.fullmatch(text):
+        raise ValueError(
+            "must be 128 letters, digits, dots, underscores and hyphens at most, "
+            "the first a letter or digit"
+        )
+    return text
+
+
+def scopes(value: object) -> frozenset[str]:
+    """One or more scope tokens (RFC 6749 §3.3), each once."""
+    if not isinstance(value, list) or not value:
+        raise ValueError('must be a list of names, such as ["invoices:read"]')
+    for scope in value:
+        if not isinstance(scope, str) or not _SCOPE.fullmatch(scope):
+            raise ValueError(
+                "each must be a string of 128 printable ASCII characters at most, "
+                "without spaces, quotes and backslashes"
+            )
+        if value.count(scope) > 1:
+            raise ValueError(f"{scope} is there twice")
+    return frozenset(value)
+
+
+def lifetime(value: object) -> int:
+    """Seconds: a whole number, or a string such as "90s" or "5m"."""
+    seconds = value if type(value) is int else None
+    if isinstance(value, str) and (duration := _DURATION.fullmatch(value)):
+        seconds = int(duration[1]) * (60 if duration[2] == "m" else 1)
+    if seconds is None:
+        raise ValueError('must be a duration such as "5m", "90s" or 90')
+    if not MINIMUM_LIFETIME <= seconds <= MAXIMUM_LIFETIME:
+        raise ValueError(f"must be from {MINIMUM_LIFETIME} to {MAXIMUM_LIFETIME} seconds")
+    return seconds
+
+
+def flag(value: object) -> bool:
+    """True or false."""
+    if not isinstance(value, bool):
+        raise ValueError("must be true or false")  # noqa: TRY004 - a problem of the file
+    return value
+
+
+def secret(value: object) -> str:
+    """The word "generate"; the message does not quote what may be a secret."""
+    if value != "generate":
+        raise ValueError('must be "generate": a registry file holds no secrets')
+    return "generate"
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError("must be a string")  # noqa: TRY004 - a problem of the file
+    return value

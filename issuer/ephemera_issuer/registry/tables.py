@@ -1,0 +1,97 @@
+"""The tables of the registry database.
+
+`state` is one row: the version of the registry and of the key ring, and the issuer that the keys
+are sealed for. Every registry row carries the registry version that last changed it, and a removed
+entry stays as a row marked so: what happened after a version is then one comparison.
+Scopes and digests (hexadecimal) are words separated by single spaces. Times are Unix seconds.
+Of the signing keys only the active and the pending one have their private half, sealed.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    Boolean,
+    CheckConstraint,
+    Column,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "%(table_name)s_pkey",
+        "fk": "%(table_name)s_%(column_0_name)s_fkey",
+        "ix": "%(table_name)s_%(column_0_name)s",
+        "ck": "%(table_name)s_%(constraint_name)s",
+    }
+)
+
+state = Table(
+    "state",
+    metadata,
+    Column("id", Integer, CheckConstraint("id = 1", name="single_row"), primary_key=True),
+    Column("registry_version", Integer, nullable=False),
+    Column("keys_version", Integer, nullable=False),
+    Column("issuer", Text, nullable=True),
+)
+
+audiences = Table(
+    "audiences",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("scopes", Text, nullable=False),
+    Column("max_lifetime", Integer, nullable=False),
+    Column("single_use", Boolean, nullable=False),
+    Column("disabled", Boolean, nullable=False),
+    Column("removed", Boolean, nullable=False),
+    Column("version", Integer, nullable=False, index=True),
+)
+
+clients = Table(
+    "clients",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("secret_hashes", Text, nullable=False),
+    Column("disabled", Boolean, nullable=False),
+    Column("removed", Boolean, nullable=False),
+    Column("version", Integer, nullable=False, index=True),
+)
+
+grants = Table(
+    "grants",
+    metadata,
+    Column("client", Text, ForeignKey("clients.id"), primary_key=True),
+    Column("audience", Text, ForeignKey("audiences.id"), primary_key=True),
+    Column("scopes", Text, nullable=False),
+    Column("max_lifetime", Integer, nullable=False),
+    Column("removed", Boolean, nullable=False),
+    Column("version", Integer, nullable=False, index=True),
+)
+
+signing_keys = Table(
+    "signing_keys",
+    metadata,
+    Column("kid", Text, primary_key=True),
+    Column("alg", Text, nullable=False),
+    Column("jwk", Text, nullable=False),
+    Column("sealed", LargeBinary, nullable=True),
+    Column("state", Text, nullable=False),
+    Column("published_at", Double, nullable=False),
+    Column("activated_at", Double, nullable=True),
+    Column("retired_at", Double, nullable=True),
+    Column("revoked_at", Double, nullable=True),
+)
+# The ring already holds that there is one of each; here a defect cannot write a second.
+for _state in ("active", "pending"):
+    Index(
+        f"signing_keys_one_{_state}",
+        signing_keys.c.state,
+        unique=True,
+        sqlite_where=signing_keys.c.state == _state,
+    )

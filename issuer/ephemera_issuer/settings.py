@@ -1,0 +1,187 @@
+"""Settings: `EPHEMERA_*` environment variables, each also an option of `ephemera serve`."""
+
+from __future__ import annotations
+
+import difflib
+import ipaddress
+import os
+import re
+from pathlib import Path  # noqa: TC003 - pydantic reads the annotation
+from typing import Annotated, Any, Literal, NamedTuple
+
+from pydantic import AfterValidator, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from ephemera_issuer.errors import SettingsInvalid
+
+PREFIX = "EPHEMERA_"
+_CLIENT_LIBRARY = "EPHEMERA_CLIENT_"
+_SERVICE_LINK = re.compile(
+    r"_SERVICE_HOST$|_SERVICE_PORT(_[A-Z0-9_]+)?$|_PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?$"
+)
+_SERVICE_URL = re.compile(r"(tcp|udp|sctp)://")
+_ORIGIN = re.compile(
+    r"(?P<scheme>https?)://(?P<host>[a-z0-9]([a-z0-9._-]{0,251}[a-z0-9])?|\[[0-9a-f:.]{2,45}\])"
+    r"(:(?P<port>[1-9][0-9]{0,4}))?"
+)
+_DEFAULT_PORTS = {"https": "443", "http": "80"}
+_LARGEST_PORT = 65535
+
+
+class Address(NamedTuple):
+    """Where to listen: `host` without brackets; port 0 leaves the choice to the system."""
+
+    host: str
+    port: int
+
+
+def is_loopback(host: str) -> bool:
+    """Whether `host` (a name or a literal, without brackets) is this machine only."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _parse_address(text: str) -> Address:
+    host, colon, port = text.rpartition(":")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:
+        colon = ""
+    if not colon or not host or not port.isascii() or not port.isdigit():
+        raise ValueError("must be HOST:PORT, such as 127.0.0.1:8700 or [::1]:8700")
+    if int(port) > _LARGEST_PORT:
+        raise ValueError(f"the port must be {_LARGEST_PORT} at most")
+    return Address(host, int(port))
+
+
+def _check_listen(text: str) -> str:
+    _parse_address(text)
+    return text
+
+
+def _check_issuer(text: str) -> str:
+    origin = _ORIGIN.fullmatch(text)
+    if origin is None:
+        raise ValueError(
+            "must be an https origin in lower case, such as https://tokens.internal: "
+            "no path, query or final slash"
+        )
+    scheme, host, port = origin["scheme"], origin["host"], origin["port"]
+    if port == _DEFAULT_PORTS[scheme]:
+        raise ValueError(f"leave out :{port}, verifiers compare the issuer as text")
+    if port is not None and int(port) > _LARGEST_PORT:
+        raise ValueError(f"the port must be {_LARGEST_PORT} at most")
+    if scheme == "http" and not is_loopback(host.strip("[]")):
+        raise ValueError("must be https; http is for loopback only")
+    return text
+
+
+def _check_database_url(text: str) -> str:
+    # A URL may carry a password, so no message quotes it.
+    if text != "sqlite://" and not re.fullmatch(r"sqlite:///(?!:memory:)[^?#]+", text):
+        raise ValueError("must be sqlite:///PATH (sqlite:////PATH for an absolute path)")
+    return text
+
+
+class Settings(BaseSettings):
+    """What one issuer process runs with.
+
+    Options given by name win over the environment; an option that is None counts as not given,
+    and so does an empty variable. A variable that begins with `EPHEMERA_` and is no setting stops
+    the start, since a misspelt setting would otherwise silently be its default; names that belong
+    to the client library or that Kubernetes makes for a service are left alone.
+
+    Raises:
+        SettingsInvalid: with one line for each wrong or unknown setting.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_ignore_empty=True, extra="forbid", frozen=True
+    )
+
+    issuer: Annotated[str, AfterValidator(_check_issuer)] | None = None
+    listen: Annotated[str, AfterValidator(_check_listen)] = "127.0.0.1:8700"
+    database_url: Annotated[str, AfterValidator(_check_database_url)] = "sqlite:///ephemera.db"
+    sealing_key_file: Path | None = None
+    algorithm: Literal["ES256", "EdDSA", "RS256"] = "ES256"
+    tls_ends_in_front: bool = False
+
+    def __init__(self, **options: Any) -> None:
+        problems = _unknown_names(set(type(self).model_fields))
+        if problems:
+            raise SettingsInvalid("\n".join(problems))
+        try:
+            super().__init__(
+                **{name: value for name, value in options.items() if value is not None}
+            )
+        except ValidationError as error:
+            # The cause quotes the values it was given, and a database URL may hold a password.
+            raise SettingsInvalid(_explain(error)) from None
+        if self.issuer is None and not is_loopback(self.address.host):
+            raise SettingsInvalid(
+                f"{PREFIX}ISSUER: must be set, since {PREFIX}LISTEN={self.listen} is not loopback: "
+                "it is the name that verifiers know, such as https://tokens.internal"
+            )
+
+    @property
+    def address(self) -> Address:
+        """`listen`, parsed."""
+        return _parse_address(self.listen)
+
+    def issuer_at(self, port: int) -> str:
+        """The issuer identifier, when the listener got `port`.
+
+        Only a loopback issuer without a configured name depends on the port.
+        """
+        if self.issuer is not None:
+            return self.issuer
+        host = self.address.host
+        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _unknown_names(fields: set[str]) -> list[str]:
+    known = sorted(field.upper() for field in fields)
+    problems = []
+    for name in sorted(os.environ):
+        upper = name.upper()
+        setting = upper.removeprefix(PREFIX)
+        if setting == upper or setting in known or upper.startswith(_CLIENT_LIBRARY):
+            continue
+        if _SERVICE_LINK.search(upper):
+            continue
+        if upper.endswith("_PORT") and _SERVICE_URL.match(os.environ[name]):
+            continue
+        near = difflib.get_close_matches(setting, known, n=1)
+        hint = (
+            f"did you mean {PREFIX}{near[0]}?"
+            if near
+            else f"there are {', '.join(PREFIX + setting for setting in known)}"
+        )
+        problems.append(f"{name}: no such setting; {hint}")
+    return problems
+
+
+def _explain(error: ValidationError) -> str:
+    lines = []
+    for detail in error.errors(include_url=False, include_context=False, include_input=False):
+        name = PREFIX + str(detail["loc"][0]).upper() if detail["loc"] else "settings"
+        lines.append(f"{name}: {_sentence(detail['type'], detail['msg'])}")
+    return "\n".join(lines)
+
+
+def _sentence(kind: str, message: str) -> str:
+    match kind:
+        case "value_error":
+            return message.removeprefix("Value error, ")
+        case "extra_forbidden":
+            return "no such setting"
+        case "bool_parsing":
+            return "must be true or false"
+        case "literal_error":
+            return message.replace("Input should be", "must be")
+        case _:
+            return message

@@ -1,0 +1,176 @@
+"""The immutable picture of registry and keys that requests are answered from."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, TypedDict
+
+import anyio
+import anyio.to_thread
+import structlog
+from sqlalchemy import select
+
+from ephemera_issuer.database import open_database
+from ephemera_issuer.errors import IssuerError
+from ephemera_issuer.registry.entries import Registry
+from ephemera_issuer.registry.store import read_registry
+from ephemera_issuer.registry.tables import state
+from ephemera_issuer.rotation import SigningKeys, require_ring
+from ephemera_issuer.sealing_key import open_sealing_keys
+from ephemera_keys import jwks
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sqlalchemy import Connection
+
+    from ephemera_client.instant import Clock, Instant
+    from ephemera_issuer.database import Database
+    from ephemera_issuer.registry.entries import Audience, Client, Grant
+    from ephemera_issuer.settings import Settings
+    from ephemera_keys import KeyRing, SealingKeys, Signer
+
+REFRESH_EVERY = 0.2
+"""Seconds between two looks at the database."""
+
+FRESH_FOR = 30.0
+"""Seconds after its last confirmation by the database during which a snapshot may mint."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """Registry and key ring as one read of the database saw them.
+
+    `grants` is keyed by (client, audience). `confirmed_at` is the instant just before the last read
+    that found this content current; a snapshot is replaced whole, never changed.
+    """
+
+    clients: Mapping[str, Client]
+    audiences: Mapping[str, Audience]
+    grants: Mapping[tuple[str, str], Grant]
+    ring: KeyRing
+    signer: Signer
+    jwks: bytes
+    jwks_etag: str
+    registry_version: int
+    keys_version: int
+    confirmed_at: Instant
+
+    def fresh(self, now: Instant) -> bool:
+        """Whether the database confirmed this content recently enough to mint from it."""
+        return now.since(self.confirmed_at) <= FRESH_FOR
+
+
+class SnapshotKeeper:
+    """Keeps the snapshot current: `current` is replaced whole, and read without a lock.
+
+    `current` is None until the first `refresh`. `clock` tells the instants at which snapshots are
+    confirmed, and must be the one that requests are answered by.
+    """
+
+    def __init__(
+        self, database: Database, sealing_keys: SealingKeys, issuer: str, clock: Clock
+    ) -> None:
+        self.database = database
+        self.keys = SigningKeys(database=database, sealing_keys=sealing_keys, issuer=issuer)
+        self.current: Snapshot | None = None
+        self._clock = clock
+        self._refreshing = threading.Lock()
+
+    def refresh(self) -> Snapshot:
+        """Look at the database, load what changed, and make it current. Safe from any thread.
+
+        Raises:
+            DatabaseUnusable: It did not answer or holds no ring; `current` stays, and ages.
+            SealingKeyProblem: The signing keys do not open with the sealing keys.
+            SettingsInvalid: They belong to another issuer.
+        """
+        with self._refreshing:
+            now = self._clock()
+            with self.database.read() as connection:
+                self.current = self._load(connection, now)
+            return self.current
+
+    async def run(self) -> None:
+        """Refresh for ever; a failure is logged once until the database answers again."""
+        log = structlog.get_logger()
+        failing = False
+        while True:
+            try:
+                await anyio.to_thread.run_sync(self.refresh)
+            except IssuerError as error:
+                if not failing:
+                    log.warning("snapshot_not_refreshed", reason=str(error))
+                failing = True
+            else:
+                if failing:
+                    log.info("snapshot_refreshed_again")
+                failing = False
+            await anyio.sleep(REFRESH_EVERY)
+
+    def close(self) -> None:
+        """Close the database."""
+        self.database.close()
+
+    def _load(self, connection: Connection, now: Instant) -> Snapshot:
+        known = self.current
+        versions = connection.execute(select(state.c.registry_version, state.c.keys_version)).one()
+        if known and versions == (known.registry_version, known.keys_version):
+            # A retired key leaves the document by time alone.
+            return replace(known, **_published(known.ring, now), confirmed_at=now)
+        registry = read_registry(connection, _registry(known) if known else None)
+        stored = require_ring(connection)
+        if known and known.keys_version == stored.version:
+            signer = known.signer
+        else:
+            signer = self.keys.read_signer(connection, stored)
+        return Snapshot(
+            clients=registry.clients,
+            audiences=registry.audiences,
+            grants=registry.grants,
+            ring=stored.ring,
+            signer=signer,
+            **_published(stored.ring, now),
+            registry_version=registry.version,
+            keys_version=stored.version,
+            confirmed_at=now,
+        )
+
+
+def open_keeper(settings: Settings, *, issuer: str, clock: Clock) -> SnapshotKeeper:
+    """Open the database of `settings`, make what a first start makes, and take a first snapshot.
+
+    Raises:
+        IssuerError: Any of the database, the sealing key and the signing keys is not usable.
+    """
+    database = open_database(settings.database_url, create=True)
+    try:
+        sealing_keys = open_sealing_keys(database, file=settings.sealing_key_file)
+        keeper = SnapshotKeeper(database, sealing_keys, issuer, clock)
+        keeper.keys.make_first(settings.algorithm, now=clock().wall)
+        keeper.refresh()
+    except BaseException:
+        database.close()
+        raise
+    return keeper
+
+
+class _Published(TypedDict):
+    jwks: bytes
+    jwks_etag: str
+
+
+def _published(ring: KeyRing, now: Instant) -> _Published:
+    document = jwks.document(ring, now.wall)
+    return {"jwks": document, "jwks_etag": f'"{hashlib.sha256(document).hexdigest()[:32]}"'}
+
+
+def _registry(known: Snapshot) -> Registry:
+    return Registry(
+        audiences=known.audiences,
+        clients=known.clients,
+        grants=known.grants,
+        version=known.registry_version,
+    )

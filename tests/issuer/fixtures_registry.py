@@ -1,0 +1,101 @@
+"""Registry files and databases in a temporary directory, and writers to race with."""
+
+from __future__ import annotations
+
+import itertools
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+from ephemera_issuer.database import Database, open_database
+from ephemera_issuer.registry.application import Applied, apply
+from ephemera_issuer.registry.entries import Audience, Client, Grant, Registry
+from ephemera_issuer.registry.file import read_files
+from ephemera_issuer.registry.secrets import SecretsDirectory
+from ephemera_issuer.registry.store import read_registry
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection as Pipe
+    from pathlib import Path
+
+BILLING = "https://billing.internal"
+WHOLE = """\
+[[audiences]]
+id = "https://billing.internal"
+scopes = ["invoices:read", "invoices:write"]
+max_lifetime = "5m"
+
+[[clients]]
+id = "orders"
+secret = "generate"
+
+[[grants]]
+client = "orders"
+audience = "https://billing.internal"
+scopes = ["invoices:read"]
+"""
+
+
+def registry(*entries: Audience | Client | Grant, version: int = 1) -> Registry:
+    return Registry(
+        audiences={entry.id: entry for entry in entries if isinstance(entry, Audience)},
+        clients={entry.id: entry for entry in entries if isinstance(entry, Client)},
+        grants={
+            (entry.client, entry.audience): entry for entry in entries if isinstance(entry, Grant)
+        },
+        version=version,
+    )
+
+
+def new_database(directory: Path) -> Database:
+    return open_database(f"sqlite:///{directory / 'ephemera.db'}", create=True)
+
+
+def stored(database: Database, known: Registry | None = None) -> Registry:
+    with database.read() as connection:
+        return read_registry(connection, known)
+
+
+def apply_text(
+    database: Database, directory: Path, text: str, *, prune: bool = False, reuse: bool = False
+) -> Applied:
+    """Apply a file's text; secrets go to `directory`/secrets."""
+    file = directory / "registry.toml"
+    file.write_text(text)
+    secrets = SecretsDirectory(directory / "secrets", reuse=reuse)
+    return apply(database, read_files(file), prune=prune, secrets=secrets)
+
+
+def numbered(number: int) -> str:
+    """A registry whose three entries all carry one number."""
+    return f"""
+    [[audiences]]
+    id = "{BILLING}"
+    scopes = ["s{number}"]
+    [[clients]]
+    id = "c{number}"
+    secret = "generate"
+    [[grants]]
+    client = "c{number}"
+    audience = "{BILLING}"
+    scopes = ["s{number}"]
+    """
+
+
+def number_of(held: Registry) -> int:
+    """The one number that a whole registry carries."""
+    (client,) = held.clients
+    number = int(client.removeprefix("c"))
+    assert held.audiences[BILLING].scopes == {f"s{number}"}
+    assert {key: grant.scopes for key, grant in held.grants.items()} == {
+        (client, BILLING): {f"s{number}"}
+    }
+    return number
+
+
+def apply_numbers(directory: Path, started: Pipe, first: int) -> None:
+    """Apply one numbered registry after another until killed."""
+    with closing(new_database(directory)) as database:
+        for number in itertools.count(first):
+            apply_text(database, directory, numbered(number), prune=True)
+            if number == first:
+                started.send(number)

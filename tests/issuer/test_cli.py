@@ -1,0 +1,331 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from issuer.fixtures_registry import BILLING, WHOLE, new_database
+
+from ephemera_client import instant
+from ephemera_issuer.cli import main
+from ephemera_issuer.rotation import SigningKeys
+from ephemera_issuer.sealing_key import open_sealing_keys
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+ISSUER = "https://tokens.internal"
+
+
+class Run:
+    """The command in this process: what it wrote, and its status."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
+        self._capsys = capsys
+
+    def __call__(self, *arguments: str, status: int = 0) -> tuple[str, str]:
+        with pytest.raises(SystemExit) as ended:
+            main(arguments)
+        out, err = self._capsys.readouterr()
+        assert (ended.value.code or 0) == status, err
+        return out, err
+
+    def json(self, *arguments: str) -> Any:
+        return json.loads(self(*arguments, "--json")[0])
+
+
+@pytest.fixture
+def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the command runs: a registry file is there, and nothing else."""
+    for name in list(os.environ):
+        if name.startswith("EPHEMERA_"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "registry.toml").write_text(WHOLE)
+    return tmp_path
+
+
+@pytest.fixture
+def run(directory: Path, capsys: pytest.CaptureFixture[str]) -> Run:
+    assert directory.is_dir()
+    return Run(capsys)
+
+
+@pytest.fixture
+def applied(run: Run) -> Run:
+    run("apply", "registry.toml", "--secrets-dir", "secrets")
+    return run
+
+
+@pytest.fixture
+def with_keys(directory: Path, run: Run) -> Callable[..., None]:
+    """Make the first keys, as old as asked."""
+
+    def make(*, age: float) -> None:
+        with closing(new_database(directory)) as database:
+            keys = SigningKeys(
+                database=database,
+                sealing_keys=open_sealing_keys(database, file=None),
+                issuer=ISSUER,
+            )
+            keys.make_first("ES256", now=instant.read().wall - age)
+
+    assert run is not None
+    return make
+
+
+def test_help_names_every_command(run: Run) -> None:
+    out, _ = run("--help")
+    for name in ("serve", "apply", "clients", "keys", "demo"):
+        assert name in out
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("serve",),
+        ("apply",),
+        ("demo",),
+        ("clients",),
+        ("clients", "list"),
+        ("clients", "show"),
+        ("clients", "disable"),
+        ("clients", "enable"),
+        ("keys",),
+        ("keys", "list"),
+        ("keys", "rotate"),
+    ],
+)
+def test_every_command_explains_itself(run: Run, command: tuple[str, ...]) -> None:
+    out, _ = run(*command, "--help")
+    usage, explanation = [line.strip() for line in out.splitlines() if line.strip()][:2]
+    assert usage.startswith("Usage:")
+    assert explanation.endswith(".")
+
+
+def test_apply_prints_the_difference_and_where_secrets_are(run: Run, directory: Path) -> None:
+    out, _ = run("apply", "registry.toml", "--secrets-dir", "secrets")
+    assert out.splitlines() == [
+        "+ audience https://billing.internal",
+        "    scopes invoices:read invoices:write",
+        "    max_lifetime 300 s",
+        "    single_use yes",
+        "    disabled no",
+        "+ client orders",
+        "    disabled no",
+        "+ grant orders -> https://billing.internal",
+        "    scopes invoices:read",
+        "    max_lifetime 900 s",
+        "The secret of orders is in secrets/orders.secret",
+        "3 changes; the registry is at version 1.",
+    ]
+    assert (directory / "secrets" / "orders.secret").read_text() not in out
+
+
+def test_apply_again_and_a_change_and_a_prune(applied: Run, directory: Path) -> None:
+    assert applied("apply", "registry.toml")[0] == "No changes; the registry is at version 1.\n"
+    team = directory / "team"
+    team.mkdir()
+    audience = WHOLE.partition("[[clients]]")[0]
+    (team / "billing.toml").write_text(audience.replace('"5m"', '"1m"'))
+    assert applied("apply", "team", "--prune")[0].splitlines() == [
+        "~ audience https://billing.internal",
+        "    max_lifetime 300 s -> 60 s",
+        "- client orders",
+        "- grant orders -> https://billing.internal",
+        "3 changes; the registry is at version 2.",
+    ]
+
+
+def test_apply_as_json(run: Run) -> None:
+    document = run.json("apply", "registry.toml", "--secrets-dir", "secrets")
+    assert document == {
+        "dry_run": False,
+        "registry_version": 1,
+        "changes": [
+            {
+                "action": "add",
+                "kind": "audience",
+                "id": BILLING,
+                "before": None,
+                "after": {
+                    "scopes": ["invoices:read", "invoices:write"],
+                    "max_lifetime": 300,
+                    "single_use": True,
+                    "disabled": False,
+                },
+            },
+            {
+                "action": "add",
+                "kind": "client",
+                "id": "orders",
+                "before": None,
+                "after": {"disabled": False},
+            },
+            {
+                "action": "add",
+                "kind": "grant",
+                "client": "orders",
+                "audience": BILLING,
+                "before": None,
+                "after": {"scopes": ["invoices:read"], "max_lifetime": 900},
+            },
+        ],
+        "secret_files": {"orders": "secrets/orders.secret"},
+    }
+
+
+def test_a_dry_run_does_nothing(run: Run, directory: Path) -> None:
+    out, _ = run("apply", "registry.toml", "--dry-run", "--secrets-dir", "secrets")
+    assert out.endswith("3 changes to registry version 0; a dry run, nothing was done.\n")
+    assert [file.name for file in directory.iterdir()] == ["registry.toml"]
+
+
+def test_a_dry_run_compares_with_what_is_there(applied: Run, directory: Path) -> None:
+    (directory / "registry.toml").write_text(WHOLE.replace('"5m"', '"1m"'))
+    document = applied.json("apply", "registry.toml", "--dry-run")
+    ((change),) = document["changes"]
+    assert (change["action"], change["before"]["max_lifetime"]) == ("change", 300)
+    assert applied.json("apply", "registry.toml", "--dry-run") == document
+
+
+def test_bad_files_are_told_line_by_line_and_change_nothing(run: Run, directory: Path) -> None:
+    bad = WHOLE.replace("5m", "5h").replace("generate", "hunter2")
+    (directory / "registry.toml").write_text(bad)
+    out, err = run("apply", "registry.toml", "--secrets-dir", "secrets", status=1)
+    assert out == ""
+    assert err.splitlines() == [
+        f"ephemera: registry.toml:{problem}"
+        for problem in (
+            '4: audiences[0].max_lifetime: must be a duration such as "5m", "90s" or 90',
+            '8: clients[0].secret: must be "generate": a registry file holds no secrets',
+        )
+    ]
+    assert [file.name for file in directory.iterdir()] == ["registry.toml"]
+
+
+def test_prune_is_only_for_a_directory(run: Run) -> None:
+    _, err = run("apply", "registry.toml", "--prune", status=2)
+    assert "only for a whole directory" in err
+
+
+def test_an_unknown_setting_stops_every_command(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EPHEMERA_DATABASE", "sqlite:///x.db")
+    for command in (("clients", "list"), ("keys", "list"), ("apply", "registry.toml")):
+        _, err = run(*command, status=1)
+        assert err.startswith("ephemera: EPHEMERA_DATABASE: no such setting; did you mean")
+
+
+def test_clients_are_listed_and_shown(applied: Run) -> None:
+    grant = {"audience": BILLING, "scopes": ["invoices:read"], "max_lifetime": 900}
+    client = {"id": "orders", "disabled": False, "secrets": 1, "grants": [grant]}
+    assert applied.json("clients", "list") == {"registry_version": 1, "clients": [client]}
+    assert applied.json("clients", "show", "orders") == {"registry_version": 1, "client": client}
+    for command in (("clients", "list"), ("clients", "show", "orders")):
+        out, _ = applied(*command)
+        assert "orders" in out
+        assert BILLING in out
+
+
+def test_a_client_is_disabled_stays_so_and_is_enabled(applied: Run) -> None:
+    assert applied("clients", "disable", "orders")[0] == "orders is disabled\n"
+    assert applied("clients", "disable", "orders")[0] == "orders was disabled already\n"
+    applied("apply", "registry.toml")
+    assert applied.json("clients", "show", "orders")["client"]["disabled"]
+    assert "disabled" in applied("clients", "list")[0]
+    assert applied("clients", "enable", "orders")[0] == "orders is enabled\n"
+    assert not applied.json("clients", "show", "orders")["client"]["disabled"]
+
+
+@pytest.mark.parametrize("verb", ["show", "disable", "enable"])
+def test_an_unknown_client_is_told(applied: Run, verb: str) -> None:
+    _, err = applied("clients", verb, "order", status=1)
+    assert err == "ephemera: there is no client order; did you mean orders?\n"
+
+
+@pytest.mark.parametrize("command", [("clients", "list"), ("keys", "list"), ("keys", "rotate")])
+def test_without_a_database_none_is_made(
+    run: Run, directory: Path, command: tuple[str, ...]
+) -> None:
+    _, err = run(*command, status=1)
+    assert err.startswith("ephemera: ephemera.db: no such database")
+    assert [file.name for file in directory.iterdir()] == ["registry.toml"]
+
+
+def test_without_keys_no_sealing_key_is_made(applied: Run, directory: Path) -> None:
+    _, err = applied("keys", "rotate", status=1)
+    assert "no signing keys yet" in err
+    assert not (directory / "ephemera.sealing-key").exists()
+
+
+def test_keys_are_listed_and_rotated(run: Run, with_keys: Callable[..., None]) -> None:
+    with_keys(age=3600)
+    before = run.json("keys", "list")
+    assert before["issuer"] == ISSUER
+    assert sorted(key["state"] for key in before["keys"]) == ["active", "pending"]
+    after = run.json("keys", "rotate")
+    states = {key["kid"]: key["state"] for key in after["keys"]}
+    for key in before["keys"]:
+        assert states[key["kid"]] == {"pending": "active", "active": "retired"}[key["state"]]
+    assert run.json("keys", "list") == after
+    assert after["earliest_rotation"] > before["earliest_rotation"]
+    out, _ = run("keys", "list")
+    for key in after["keys"]:
+        assert key["kid"] in out
+    assert f"the next rotation is safe from {after['earliest_rotation']} on" in out
+
+
+def test_a_rotation_too_early_needs_an_emergency(run: Run, with_keys: Callable[..., None]) -> None:
+    with_keys(age=60)
+    before = run.json("keys", "list")
+    _, err = run("keys", "rotate", status=1)
+    assert err.startswith("ephemera: the pending key has not been published for long enough")
+    assert run.json("keys", "list") == before
+    assert len(run.json("keys", "rotate", "--emergency")["keys"]) == 3
+
+
+def test_another_sealing_key_does_not_rotate(
+    run: Run, with_keys: Callable[..., None], directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_keys(age=3600)
+    other = directory / "other"
+    other.mkdir()
+    with closing(new_database(other)) as database:
+        open_sealing_keys(database, file=None)
+    monkeypatch.setenv("EPHEMERA_SEALING_KEY_FILE", str(other / "ephemera.sealing-key"))
+    before = run.json("keys", "list")
+    _, err = run("keys", "rotate", status=1)
+    assert err.startswith("ephemera: the sealing key: ")
+    assert run.json("keys", "list") == before
+
+
+def test_another_issuer_does_not_rotate(
+    run: Run, with_keys: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_keys(age=3600)
+    monkeypatch.setenv("EPHEMERA_ISSUER", "https://other.internal")
+    _, err = run("keys", "rotate", status=1)
+    assert f"those of {ISSUER}" in err
+
+
+def test_as_a_process_an_error_is_one_line_and_a_status(directory: Path) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-m", "ephemera_issuer", "clients", "list"],
+        cwd=directory,
+        env={"PATH": os.environ["PATH"]},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert ended.returncode == 1
+    assert ended.stdout == ""
+    assert ended.stderr == (
+        "ephemera: ephemera.db: no such database; `ephemera apply` or `serve` makes one\n"
+    )

@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+import threading
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import pytest
+from issuer.fixtures_registry import (
+    BILLING,
+    WHOLE,
+    apply_text,
+    new_database,
+    number_of,
+    numbered,
+    stored,
+)
+from sqlalchemy import select
+
+from ephemera_issuer.database import Database, open_database
+from ephemera_issuer.registry.store import read_registry
+from ephemera_issuer.registry.tables import clients
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture
+def database() -> Iterator[Database]:
+    with closing(open_database("sqlite://", create=True)) as opened:
+        yield opened
+
+
+def test_a_new_registry_is_empty(database: Database) -> None:
+    held = stored(database)
+    assert (held.audiences, held.clients, held.grants, held.version) == ({}, {}, {}, 0)
+
+
+def test_what_is_written_is_read_back(database: Database, tmp_path: Path) -> None:
+    applied = apply_text(database, tmp_path, WHOLE)
+    held = stored(database)
+    assert applied.version == held.version == 1
+    assert {change.entry for change in applied.changes} == {
+        *held.audiences.values(),
+        *held.clients.values(),
+        *held.grants.values(),
+    }
+
+
+def test_an_unchanged_registry_is_not_read_again(database: Database, tmp_path: Path) -> None:
+    apply_text(database, tmp_path, WHOLE)
+    held = stored(database)
+    assert stored(database, held) is held
+
+
+def test_only_what_changed_is_loaded(database: Database, tmp_path: Path) -> None:
+    apply_text(database, tmp_path, WHOLE)
+    before = stored(database)
+    apply_text(database, tmp_path, WHOLE.replace('"5m"', '"2m"'))
+    after = stored(database, before)
+    assert after.audiences[BILLING].max_lifetime == 120
+    assert after.clients["orders"] is before.clients["orders"]
+    assert after == stored(database)
+
+
+def test_a_removal_is_followed_and_a_return_is_too(database: Database, tmp_path: Path) -> None:
+    apply_text(database, tmp_path, numbered(1), prune=True)
+    first = stored(database)
+    apply_text(database, tmp_path, numbered(2), prune=True)
+    second = stored(database, first)
+    assert number_of(second) == 2
+    assert second == stored(database)
+    (tmp_path / "secrets" / "c1.secret").unlink()
+    apply_text(database, tmp_path, numbered(1), prune=True)
+    assert number_of(stored(database, second)) == 1
+    assert stored(database, first) == stored(database)
+
+
+def test_a_removed_client_leaves_no_digest_behind(database: Database, tmp_path: Path) -> None:
+    apply_text(database, tmp_path, numbered(1), prune=True)
+    apply_text(database, tmp_path, numbered(2), prune=True)
+    with database.read() as connection:
+        digests = connection.scalars(select(clients.c.secret_hashes).filter_by(id="c1")).all()
+    assert digests == [""]
+
+
+def test_a_database_that_went_back_is_read_whole(tmp_path: Path) -> None:
+    with closing(new_database(tmp_path)) as older:
+        apply_text(older, tmp_path, numbered(1))
+        newer = tmp_path / "newer"
+        newer.mkdir()
+        with closing(new_database(newer)) as other:
+            for number in (7, 8):
+                apply_text(other, newer, numbered(number), prune=True)
+            known = stored(other)
+        assert number_of(stored(older, known)) == 1
+
+
+def test_a_reader_sees_whole_versions_while_another_writes(tmp_path: Path) -> None:
+    rounds = 25
+    with closing(new_database(tmp_path)) as writer, closing(new_database(tmp_path)) as reader:
+        apply_text(writer, tmp_path, numbered(1), prune=True)
+        held = stored(reader)
+
+        def write() -> None:
+            for number in range(2, rounds + 1):
+                apply_text(writer, tmp_path, numbered(number), prune=True)
+
+        thread = threading.Thread(target=write)
+        thread.start()
+        while thread.is_alive():
+            held = stored(reader, held)
+            assert number_of(held) == held.version
+        thread.join()
+        assert number_of(stored(reader, held)) == rounds
+
+
+def test_a_transaction_keeps_seeing_the_moment_of_its_first_read(tmp_path: Path) -> None:
+    with closing(new_database(tmp_path)) as writer, closing(new_database(tmp_path)) as reader:
+        apply_text(writer, tmp_path, numbered(1), prune=True)
+        with reader.read() as connection:
+            before = read_registry(connection)
+            apply_text(writer, tmp_path, numbered(2), prune=True)
+            assert read_registry(connection) == before
+        assert number_of(stored(reader)) == 2

@@ -1,0 +1,204 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from ephemera_issuer.errors import SettingsInvalid
+from ephemera_issuer.settings import Address, Settings, is_loopback
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(os.environ):
+        if name.upper().startswith("EPHEMERA_"):
+            monkeypatch.delenv(name)
+
+
+def test_without_settings_everything_is_on_loopback() -> None:
+    settings = Settings()
+    assert settings.issuer is None
+    assert settings.address == Address("127.0.0.1", 8700)
+    assert settings.issuer_at(8700) == "http://127.0.0.1:8700"
+    assert settings.database_url == "sqlite:///ephemera.db"
+    assert settings.sealing_key_file is None
+    assert settings.algorithm == "ES256"
+    assert not settings.tls_ends_in_front
+
+
+def test_settings_come_from_the_environment_and_options_win(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, value in {
+        "EPHEMERA_ISSUER": "https://tokens.internal",
+        "EPHEMERA_LISTEN": "0.0.0.0:9000",
+        "EPHEMERA_DATABASE_URL": "sqlite:////var/lib/ephemera.db",
+        "EPHEMERA_SEALING_KEY_FILE": "/run/secrets/sealing",
+        "EPHEMERA_ALGORITHM": "EdDSA",
+        "EPHEMERA_TLS_ENDS_IN_FRONT": "true",
+    }.items():
+        monkeypatch.setenv(name, value)
+    settings = Settings(listen="[::]:9001", algorithm=None)
+    assert settings.issuer_at(1) == "https://tokens.internal"
+    assert settings.address == Address("::", 9001)
+    assert settings.database_url == "sqlite:////var/lib/ephemera.db"
+    assert settings.sealing_key_file == Path("/run/secrets/sealing")
+    assert settings.algorithm == "EdDSA"
+    assert settings.tls_ends_in_front
+
+
+def test_an_empty_variable_counts_as_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EPHEMERA_ISSUER", "")
+    assert Settings().issuer is None
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("EPHEMERA_LISTN", "did you mean EPHEMERA_LISTEN?"),
+        ("ephemera_isuer", "did you mean EPHEMERA_ISSUER?"),
+        ("EPHEMERA_ZZZ", "there are EPHEMERA_ALGORITHM, EPHEMERA_DATABASE_URL"),
+        ("EPHEMERA_PORT", "no such setting"),
+        ("EPHEMERA_SERVICE_HOSTS", "no such setting"),
+    ],
+)
+def test_an_unknown_name_stops_the_start(
+    monkeypatch: pytest.MonkeyPatch, name: str, hint: str
+) -> None:
+    monkeypatch.setenv(name, "s3cret-value")
+    with pytest.raises(SettingsInvalid) as caught:
+        Settings()
+    assert str(caught.value).startswith(f"{name}: no such setting; ")
+    assert hint in str(caught.value)
+    assert "s3cret-value" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("EPHEMERA_SERVICE_HOST", "10.0.0.7"),
+        ("EPHEMERA_SERVICE_PORT", "8700"),
+        ("EPHEMERA_SERVICE_PORT_HTTP", "8700"),
+        ("EPHEMERA_PORT", "tcp://10.0.0.7:8700"),
+        ("EPHEMERA_ISSUER_PORT", "tcp://10.0.0.7:8700"),
+        ("EPHEMERA_PORT_8700_TCP", "tcp://10.0.0.7:8700"),
+        ("EPHEMERA_PORT_8700_TCP_PROTO", "tcp"),
+        ("EPHEMERA_PORT_8700_TCP_PORT", "8700"),
+        ("EPHEMERA_PORT_8700_TCP_ADDR", "10.0.0.7"),
+        ("EPHEMERA_CLIENT_ISSUER", "https://tokens.internal"),
+        ("EPHEMERA_CLIENT_SECRET_FILE", "/run/secrets/orders"),
+        ("EPHEMERAL", "another program's"),
+    ],
+)
+def test_names_of_kubernetes_and_of_the_client_library_are_left_alone(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    assert Settings() == Settings(listen="127.0.0.1:8700")
+
+
+@pytest.mark.parametrize(
+    "issuer",
+    [
+        "https://tokens.internal/",
+        "https://tokens.internal/v1",
+        "https://tokens.internal?x",
+        "https://tokens.internal#x",
+        "https://user@tokens.internal",
+        "https://Tokens.internal",
+        "HTTPS://tokens.internal",
+        "https://tokens.internal:443",
+        "https://tokens.internal:70000",
+        "https://tokens.internal:08",
+        "https://tokens.internal:",
+        "http://tokens.internal",
+        "http://127.0.0.1:80",
+        "http://127.0.0.1.evil.example",
+        "https://[::1",
+        "https://",
+        "tokens.internal",
+        "ftp://tokens.internal",
+        "https://tokens.internal\n",
+        "https://tökens.internal",
+    ],
+)
+def test_an_issuer_that_is_no_origin_is_refused(issuer: str) -> None:
+    with pytest.raises(SettingsInvalid, match=r"^EPHEMERA_ISSUER: "):
+        Settings(issuer=issuer)
+
+
+@pytest.mark.parametrize(
+    "issuer",
+    [
+        "https://tokens.internal",
+        "https://tokens.internal:8443",
+        "http://127.0.0.1:8700",
+        "http://[::1]:8700",
+        "http://localhost:8700",
+    ],
+)
+def test_an_origin_is_an_issuer(issuer: str) -> None:
+    assert Settings(issuer=issuer).issuer_at(1) == issuer
+
+
+@pytest.mark.parametrize(
+    "listen", ["8700", ":8700", "127.0.0.1", "127.0.0.1:", "::1:8700", "a:70000", "a:-1", "a:٨"]
+)
+def test_an_address_is_a_host_and_a_port(listen: str) -> None:
+    with pytest.raises(SettingsInvalid, match=r"^EPHEMERA_LISTEN: "):
+        Settings(listen=listen)
+
+
+def test_off_loopback_the_issuer_must_be_named() -> None:
+    with pytest.raises(SettingsInvalid, match=r"^EPHEMERA_ISSUER: must be set"):
+        Settings(listen="0.0.0.0:8700")
+    Settings(listen="0.0.0.0:8700", issuer="https://tokens.internal")
+
+
+def test_the_default_issuer_follows_the_listener() -> None:
+    assert Settings(listen="127.0.0.1:0").issuer_at(4711) == "http://127.0.0.1:4711"
+    assert Settings(listen="[::1]:0").issuer_at(4711) == "http://[::1]:4711"
+
+
+@pytest.mark.parametrize(
+    "url", ["ephemera.db", "sqlite:///", "sqlite:///:memory:", "sqlite:///a?b", "mysql://h/d"]
+)
+def test_a_database_url_of_another_kind_is_refused(url: str) -> None:
+    with pytest.raises(SettingsInvalid, match=r"^EPHEMERA_DATABASE_URL: must be sqlite:///PATH"):
+        Settings(database_url=url)
+
+
+def test_every_wrong_setting_is_told_at_once_and_a_password_never() -> None:
+    with pytest.raises(SettingsInvalid) as caught:
+        Settings(
+            database_url="postgresql://ephemera:hunter2@db/registry",
+            algorithm="none",
+            tls_ends_in_front="maybe",
+            unheard_of=1,
+        )
+    assert str(caught.value).splitlines() == [
+        "EPHEMERA_DATABASE_URL: must be sqlite:///PATH (sqlite:////PATH for an absolute path)",
+        "EPHEMERA_ALGORITHM: must be 'ES256', 'EdDSA' or 'RS256'",
+        "EPHEMERA_TLS_ENDS_IN_FRONT: must be true or false",
+        "EPHEMERA_UNHEARD_OF: no such setting",
+    ]
+    assert caught.value.__cause__ is None
+
+
+@pytest.mark.parametrize(
+    ("host", "loopback"),
+    [
+        ("127.0.0.1", True),
+        ("127.9.9.9", True),
+        ("::1", True),
+        ("localhost", True),
+        ("0.0.0.0", False),  # noqa: S104 - a case, nothing listens
+        ("::", False),
+        ("10.0.0.1", False),
+        ("tokens.internal", False),
+        ("localhost.evil.example", False),
+    ],
+)
+def test_loopback_is_this_machine_only(host: str, *, loopback: bool) -> None:
+    assert is_loopback(host) is loopback
