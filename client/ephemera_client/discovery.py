@@ -1,0 +1,73 @@
+"""Where an issuer keeps its endpoints: authorization server metadata, RFC 8414."""
+
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+from ephemera_client.compact import strict_json
+from ephemera_client.errors import ConfigurationError
+from ephemera_client.url import origin
+
+MAX_BYTES = 50 * 1024
+
+
+class Metadata(NamedTuple):
+    """What verifiers and calling services need of the document; both URLs are the issuer's own."""
+
+    issuer: str
+    token_endpoint: str
+    jwks_uri: str
+
+
+class MetadataInvalid(ValueError):
+    """The document cannot be relied on; the text quotes nothing of it."""
+
+
+def metadata_url(issuer: str) -> str:
+    """Return the document's URL; the well-known part stands before the issuer's path (section 3.1).
+
+    Raises:
+        ConfigurationError: the issuer identifier has a query.
+    """
+    parts = urlsplit(issuer)
+    if "?" in issuer:
+        raise ConfigurationError("issuer must not contain a query")
+    well_known = "/.well-known/oauth-authorization-server"
+    return f"{parts.scheme}://{parts.netloc}{well_known}{parts.path.rstrip('/')}"
+
+
+def parse(body: bytes, *, issuer: str) -> Metadata:
+    """Read the document of exactly this issuer.
+
+    Endpoints elsewhere are refused: whoever can write this document could otherwise send secrets
+    and the trust in keys to a host of their own.
+
+    Raises:
+        MetadataInvalid: it is not the document of `issuer`, or its endpoints are not there.
+    """
+    try:
+        document = strict_json(body)
+    except ValueError:
+        document = None
+    if not isinstance(document, dict):
+        raise MetadataInvalid("the metadata is not a JSON object")
+    # Section 3.3: compared as strings, without any normalising.
+    if document.get("issuer") != issuer:
+        raise MetadataInvalid(f"the metadata is not that of the issuer {issuer}, as written here")
+    return Metadata(
+        issuer,
+        _endpoint(document, "token_endpoint", issuer),
+        _endpoint(document, "jwks_uri", issuer),
+    )
+
+
+def _endpoint(document: dict[str, object], name: str, issuer: str) -> str:
+    url = document.get(name)
+    if not isinstance(url, str):
+        raise MetadataInvalid(f"the metadata has no {name}")
+    try:
+        ours = url.isascii() and url.isprintable() and origin(url) == origin(issuer)
+    except ValueError:
+        ours = False
+    if not ours or "@" in urlsplit(url).netloc or set(url) & set("# \\"):
+        raise MetadataInvalid(f"{name} in the metadata is not a URL of the issuer's origin")
+    return url

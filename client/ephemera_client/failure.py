@@ -1,0 +1,97 @@
+"""Why there is no answer: one code and one sentence for all that the engine, TLS and DNS raise."""
+
+import socket
+import ssl
+from collections.abc import Iterator, Mapping
+from typing import Literal
+
+import httpcore
+
+FailureCode = Literal[
+    "connect_failed",
+    "connection_lost",
+    "content_encoded",
+    "dns_failed",
+    "protocol_error",
+    "redirected",
+    "timeout",
+    "tls_certificate_expired",
+    "tls_failed",
+    "tls_host_mismatch",
+    "tls_unknown_authority",
+    "too_large",
+]
+
+# OpenSSL's X509_V_ERR_*, which Python passes on as a number only.
+_UNKNOWN_AUTHORITY = frozenset({2, 18, 19, 20, 21})
+_EXPIRED = frozenset({9, 10})
+_HOST_MISMATCH = frozenset({62, 64})
+
+_SENTENCES: Mapping[FailureCode, str] = {
+    "connect_failed": "no connection could be made",
+    "connection_lost": "the connection was lost before the whole answer had come",
+    "content_encoded": "the answer came compressed although none of that was asked for",
+    "dns_failed": "the host name does not resolve",
+    "protocol_error": "the answer was not one whole HTTP/1.1 response",
+    "redirected": "the answer was a redirect, and those are not followed",
+    "timeout": "there was no whole answer in time",
+    "tls_certificate_expired": "the server's certificate is not valid today",
+    "tls_failed": "the TLS handshake failed",
+    "tls_host_mismatch": "the server's certificate is for another host",
+    "tls_unknown_authority": "the server's certificate is signed by no authority trusted here"
+    " (a private one is named by ca_file=)",
+    "too_large": "the answer is larger than allowed",
+}
+
+
+class HttpFailed(Exception):
+    """There is no answer to judge.
+
+    The text names the configured origin and the kind of failure; it never quotes what was sent or
+    what came back.
+    """
+
+    def __init__(self, code: FailureCode, origin: str) -> None:
+        super().__init__(f"{origin}: {_SENTENCES[code]}")
+        self.code: FailureCode = code
+
+
+def explain(error: Exception, origin: str) -> HttpFailed:
+    """Return what `error` comes down to; an exchange with `origin` raised it."""
+    if isinstance(error, HttpFailed):
+        return error
+    return HttpFailed(_code(list(_causes(error))), origin)
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _code(causes: list[BaseException]) -> FailureCode:
+    codes: dict[type[BaseException] | tuple[type[BaseException], ...], FailureCode] = {
+        ssl.SSLError: "tls_failed",
+        (socket.gaierror, UnicodeError): "dns_failed",
+        (httpcore.TimeoutException, TimeoutError): "timeout",
+        httpcore.ConnectError: "connect_failed",
+        (httpcore.NetworkError, OSError): "connection_lost",
+    }
+    for cause in causes:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return _certificate_code(cause.verify_code)
+    if isinstance(causes[0], httpcore.RemoteProtocolError) and len(causes) == 1:
+        # httpcore's own word for a connection closed in place of an answer; the others are h11's.
+        return "connection_lost"
+    for kinds, code in codes.items():
+        if any(isinstance(cause, kinds) for cause in causes):
+            return code
+    return "protocol_error"
+
+
+def _certificate_code(verify_code: int) -> FailureCode:
+    if verify_code in _UNKNOWN_AUTHORITY:
+        return "tls_unknown_authority"
+    if verify_code in _EXPIRED:
+        return "tls_certificate_expired"
+    return "tls_host_mismatch" if verify_code in _HOST_MISMATCH else "tls_failed"

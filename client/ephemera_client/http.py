@@ -1,0 +1,245 @@
+"""One exchange with an issuer: one URL, no redirects, bounded in bytes and in time.
+
+Built on httpcore, the engine under httpx: it reads no environment, keeps no cookies, decodes
+nothing, and lets its sockets be given one deadline for the whole exchange, where httpx has a
+timeout per read that a slow peer renews.
+"""
+
+import functools
+import math
+import os
+import ssl
+import time
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+import anyio
+import httpcore
+import httpx
+from anyio.lowlevel import EventLoopToken, current_token
+
+from ephemera_client.deadline import DeadlineBackend
+from ephemera_client.errors import ConfigurationError
+from ephemera_client.failure import HttpFailed, explain
+from ephemera_client.url import check_url, origin
+
+__all__ = ["AsyncHttp", "CaFile", "Http", "HttpFailed", "Response", "check_url", "origin"]
+
+CaFile = str | os.PathLike[str] | None
+
+# Shorter than the 5 s after which uvicorn and node drop an idle connection: one that is reused at
+# that very moment loses its request.
+_IDLE_SECONDS = 3.0
+# Beyond these, more connections make a burst of requests slower, at both ends.
+_CONNECTIONS = 20
+
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+
+
+class Response(NamedTuple):
+    """A whole answer; header names are lower case, repeated headers joined by commas."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+def tls_context(ca_file: CaFile) -> ssl.SSLContext:
+    """Trust the authorities in `ca_file` alone, or the public ones; the environment has no say.
+
+    Raises:
+        ConfigurationError: `ca_file` cannot be read or holds no certificate.
+    """
+    if ca_file is None:
+        return _public_authorities()
+    try:
+        return ssl.create_default_context(cafile=os.fspath(ca_file))
+    except ssl.SSLError as error:
+        raise ConfigurationError(f"ca_file {ca_file} holds no PEM certificate") from error
+    except OSError as error:
+        raise ConfigurationError(f"ca_file {ca_file}: {error.strerror}") from error
+
+
+@functools.cache
+def _public_authorities() -> ssl.SSLContext:
+    # Kept: reading the bundle takes longer than a token request.
+    return httpx.create_ssl_context(trust_env=False)
+
+
+def _seconds(timeout: float) -> float:
+    if type(timeout) not in {int, float} or not 0 < timeout < math.inf:
+        raise ConfigurationError("timeout must be a positive number of seconds")
+    return timeout
+
+
+class Http:
+    """The exchange for threads.
+
+    Connections are kept for a few seconds, and never shared with a forked child.
+    """
+
+    def __init__(self, *, ca_file: CaFile = None, timeout: float, max_bytes: int) -> None:
+        self._tls = tls_context(ca_file)
+        self._timeout = _seconds(timeout)
+        self._max_bytes = max_bytes
+        self._home = os.getpid(), self._open()
+
+    def get(self, url: str, headers: Mapping[str, str]) -> Response:
+        """Fetch `url`; see `exchange`."""
+        return self.exchange(url, headers, None)
+
+    def exchange(self, url: str, headers: Mapping[str, str], body: bytes | None) -> Response:
+        """POST `body`, or GET where there is none, once; the status is the caller's to judge.
+
+        The deadline covers everything but the system's resolver, which keeps its own.
+
+        Raises:
+            HttpFailed: there was no whole answer, or it was a redirect, compressed or too large.
+        """
+        process, pool = self._home
+        if process != os.getpid():
+            # The parent goes on using these connections, so the child only lets go of them.
+            pool = self._open()
+            self._home = os.getpid(), pool
+        deadline = time.monotonic() + self._timeout
+        limits = {"pool": self._timeout, "connect": deadline, "write": deadline, "read": deadline}
+        try:
+            with pool.stream(
+                _method(body),
+                url,
+                headers=_headers(url, headers),
+                content=body,
+                extensions={"timeout": limits},
+            ) as answer:
+                reading = _Reading(answer.status, answer.headers, self._max_bytes, url)
+                for chunk in answer.iter_stream():
+                    if not reading.take(chunk):
+                        break
+            return reading.response()
+        except Exception as error:  # noqa: BLE001 - whatever the engine raises becomes one class
+            failure = explain(error, origin(url))
+        # Raised out here, so that no cause goes along: h11 quotes headers and lines in its errors.
+        raise failure
+
+    def close(self) -> None:
+        """Close the kept connections."""
+        process, pool = self._home
+        if process == os.getpid():
+            pool.close()
+
+    def _open(self) -> httpcore.ConnectionPool:
+        return httpcore.ConnectionPool(
+            ssl_context=self._tls,
+            max_connections=_CONNECTIONS,
+            max_keepalive_connections=_CONNECTIONS,
+            keepalive_expiry=_IDLE_SECONDS,
+            network_backend=DeadlineBackend(),
+        )
+
+
+class AsyncHttp:
+    """The exchange for tasks of asyncio and trio.
+
+    Connections are kept for a few seconds; an event loop never meets those of another.
+    """
+
+    def __init__(self, *, ca_file: CaFile = None, timeout: float, max_bytes: int) -> None:
+        self._tls = tls_context(ca_file)
+        self._timeout = _seconds(timeout)
+        self._max_bytes = max_bytes
+        self._home: tuple[int, EventLoopToken, httpcore.AsyncConnectionPool] | None = None
+
+    async def get(self, url: str, headers: Mapping[str, str]) -> Response:
+        """Fetch `url`; see `exchange`."""
+        return await self.exchange(url, headers, None)
+
+    async def exchange(self, url: str, headers: Mapping[str, str], body: bytes | None) -> Response:
+        """POST `body`, or GET where there is none, once; the status is the caller's to judge.
+
+        Raises:
+            HttpFailed: there was no whole answer, or it was a redirect, compressed or too large.
+        """
+        pool = self._kept() or self._open()
+        self._home = os.getpid(), current_token(), pool
+        try:
+            with anyio.fail_after(self._timeout) as scope:
+                async with pool.stream(
+                    _method(body), url, headers=_headers(url, headers), content=body
+                ) as answer:
+                    reading = _Reading(answer.status, answer.headers, self._max_bytes, url)
+                    async for chunk in answer.aiter_stream():
+                        if not reading.take(chunk):
+                            # Ends the iteration from within; left half way, trio would warn of it.
+                            scope.cancel()
+            return reading.response()
+        except Exception as error:  # noqa: BLE001 - whatever the engine raises becomes one class
+            failure = explain(error, origin(url))
+        raise failure
+
+    async def close(self) -> None:
+        """Close the connections kept for this event loop."""
+        if pool := self._kept():
+            await pool.aclose()
+
+    def _kept(self) -> httpcore.AsyncConnectionPool | None:
+        if self._home is None:
+            return None
+        process, loop, pool = self._home
+        return pool if (process, loop) == (os.getpid(), current_token()) else None
+
+    def _open(self) -> httpcore.AsyncConnectionPool:
+        return httpcore.AsyncConnectionPool(
+            ssl_context=self._tls,
+            max_connections=_CONNECTIONS,
+            max_keepalive_connections=_CONNECTIONS,
+            keepalive_expiry=_IDLE_SECONDS,
+            network_backend=httpcore.AnyIOBackend(),
+        )
+
+
+def _method(body: bytes | None) -> str:
+    return "GET" if body is None else "POST"
+
+
+def _headers(url: str, headers: Mapping[str, str]) -> list[tuple[str, str]]:
+    # httpcore writes an IPv6 host without its brackets, so the Host header is ours.
+    return [
+        ("host", urlsplit(url).netloc),
+        ("accept-encoding", "identity"),
+        ("user-agent", "ephemera-client"),
+        *headers.items(),
+    ]
+
+
+class _Reading:
+    """An answer coming in: refused as soon as something about it is wrong."""
+
+    def __init__(
+        self, status: int, headers: Iterable[tuple[bytes, bytes]], max_bytes: int, url: str
+    ) -> None:
+        self._status = status
+        self._headers: dict[str, str] = {}
+        self._body = bytearray()
+        self._max_bytes = max_bytes
+        self._origin = origin(url)
+        for raw_name, raw_value in headers:
+            name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
+            self._headers[name] = (
+                f"{self._headers[name]}, {value}" if name in self._headers else value
+            )
+        if status in _REDIRECTS:
+            raise HttpFailed("redirected", self._origin)
+        if self._headers.get("content-encoding", "identity").strip().lower() != "identity":
+            raise HttpFailed("content_encoded", self._origin)
+
+    def take(self, chunk: bytes) -> bool:
+        """Return whether more is welcome."""
+        if len(self._body) <= self._max_bytes:
+            self._body += chunk
+        return len(self._body) <= self._max_bytes
+
+    def response(self) -> Response:
+        if len(self._body) > self._max_bytes:
+            raise HttpFailed("too_large", self._origin)
+        return Response(self._status, self._headers, bytes(self._body))

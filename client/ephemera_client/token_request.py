@@ -1,0 +1,227 @@
+"""The token request and its response: RFC 6749 sections 4.4, 5.1 and 5.2, without the sending."""
+
+import re
+from collections.abc import Iterable, Mapping
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+from typing import Any, NamedTuple, NoReturn, Self, SupportsIndex
+from urllib.parse import urlencode
+
+from ephemera_client.compact import strict_json
+from ephemera_client.errors import (
+    ClientRefused,
+    ConfigurationError,
+    IssuerUnavailable,
+    ResponseInvalid,
+    TokenRequestRefused,
+)
+from ephemera_client.http import Response
+from ephemera_client.scope import scope_set
+
+_TOKEN = re.compile(r"[A-Za-z0-9._~+/-]{1,8192}=*", re.ASCII)
+_ERROR = re.compile(r"[\x20\x21\x23-\x5b\x5d-\x7e]{1,200}")
+
+_MEANINGS: Mapping[str, str] = {
+    "invalid_request": "it found the request malformed",
+    "invalid_scope": "policy does not grant every scope that was asked for",
+    "invalid_target": "policy grants this client nothing at this audience",
+    "unauthorized_client": "this client may not use the client_credentials grant",
+    "unsupported_grant_type": "it does not offer the client_credentials grant",
+}
+
+MAX_BYTES = 64 * 1024
+
+OK = 200
+_UNAUTHORIZED = 401
+_TOO_MANY_REQUESTS = 429
+_SERVER_ERRORS = range(500, 600)
+
+
+class Wanted(NamedTuple):
+    """A token to ask for; no scopes means all that policy grants, no lifetime the issuer's."""
+
+    audience: str
+    scopes: frozenset[str] | None
+    lifetime: int | None
+
+
+class Asker(NamedTuple):
+    """Who asks whom, for the sentences of errors."""
+
+    issuer: str
+    client_id: str
+    method: str
+
+
+class IssuedToken(str):
+    """A token as it goes into a header: `f"Bearer {token}"`. It is that string, so mind logs.
+
+    Ask for a token for each call: an audience accepts it once, unless `single_use` is False.
+    `expires_at` is Unix seconds by this machine's clock, counted from before the request was sent.
+    The repr leaves the token out; pickling and copying are refused.
+    """
+
+    __slots__ = ("audience", "expires_at", "scopes", "single_use")
+
+    audience: str
+    scopes: frozenset[str]
+    expires_at: float
+    single_use: bool
+
+    def __new__(
+        cls,
+        value: str,
+        *,
+        audience: str,
+        scopes: frozenset[str],
+        expires_at: float,
+        single_use: bool,
+    ) -> Self:
+        """Make the string `value` with what the issuer said of it."""
+        token = super().__new__(cls, value)
+        token.audience = audience
+        token.scopes = scopes
+        token.expires_at = expires_at
+        token.single_use = single_use
+        return token
+
+    def __repr__(self) -> str:
+        return (
+            f"IssuedToken(audience={self.audience!r}, scopes={sorted(self.scopes)}, "
+            f"expires_at={self.expires_at!r}, single_use={self.single_use!r})"
+        )
+
+    def __reduce_ex__(self, protocol: SupportsIndex, /) -> NoReturn:
+        raise TypeError("a token is not pickled or copied: ask for another")
+
+
+def want(audience: str, scopes: Iterable[str] | None, lifetime: int | None) -> Wanted:
+    """Check what a caller asks for before it is sent anywhere.
+
+    Raises:
+        ConfigurationError: no audience, an empty set of scopes, or no whole positive seconds.
+    """
+    if not isinstance(audience, str) or not audience:
+        raise ConfigurationError("audience must be a non-empty string")
+    wanted = None if scopes is None else scope_set(scopes)
+    if wanted is not None and not wanted:
+        raise ConfigurationError(
+            "scopes must not be empty: None asks for all that policy grants this client"
+        )
+    if lifetime is not None and (type(lifetime) is not int or lifetime < 1):
+        raise ConfigurationError("lifetime must be a whole number of seconds")
+    return Wanted(audience, wanted, lifetime)
+
+
+def form(wanted: Wanted, proof: Mapping[str, str]) -> bytes:
+    """Return the body of the request, with a credential's own parameters in it."""
+    parameters = {"grant_type": "client_credentials", "resource": wanted.audience, **proof}
+    if wanted.scopes is not None:
+        parameters["scope"] = " ".join(sorted(wanted.scopes))
+    if wanted.lifetime is not None:
+        parameters["lifetime"] = str(wanted.lifetime)
+    return urlencode(parameters).encode()
+
+
+def issued(response: Response, wanted: Wanted, *, asker: Asker, now: float) -> IssuedToken:
+    """Read the answer to a request for `wanted` that was sent at `now`, Unix seconds.
+
+    A response that does not say whether the token is single use is taken to say yes.
+
+    Raises:
+        ClientRefused: the issuer does not accept the credential.
+        TokenRequestRefused: it refuses the request.
+        IssuerUnavailable: it asks to come back later, or has failed.
+        ResponseInvalid: the answer is none of RFC 6749.
+    """
+    document = _document(response.body)
+    require_available(response, asker=asker, now=now)
+    if response.status != OK:
+        raise _refused(response.status, document, asker)
+    if document is None:
+        raise ResponseInvalid(f"{asker.issuer} answered with something other than a JSON object")
+    return _token(document, wanted, asker.issuer, now)
+
+
+def require_available(response: Response, *, asker: Asker, now: float) -> None:
+    """Tell an issuer that is overloaded or failing from one that answers.
+
+    Raises:
+        IssuerUnavailable: with the seconds that it asks to wait, if it does.
+    """
+    limited = response.status == _TOO_MANY_REQUESTS
+    if limited or response.status in _SERVER_ERRORS:
+        doing = "asks for fewer requests" if limited else f"answered with status {response.status}"
+        raise IssuerUnavailable(
+            f"{asker.issuer} {doing}",
+            cause_code="rate_limited" if limited else "issuer_failed",
+            retry_after=_retry_after(response.headers.get("retry-after", ""), now),
+        )
+
+
+def _document(body: bytes) -> dict[str, Any] | None:
+    try:
+        document = strict_json(body)
+    except ValueError:
+        return None
+    return document if isinstance(document, dict) else None
+
+
+def _token(document: dict[str, Any], wanted: Wanted, issuer: str, sent_at: float) -> IssuedToken:
+    value, kind = document.get("access_token"), document.get("token_type")
+    expires_in = document.get("expires_in")
+    scope = document.get("scope", " ".join(wanted.scopes or ()))
+    single_use = document.get("single_use", True)
+    if not isinstance(value, str) or not _TOKEN.fullmatch(value):
+        raise ResponseInvalid(f"{issuer} answered without a usable access_token")
+    if not isinstance(kind, str) or kind.lower() != "bearer":
+        raise ResponseInvalid(f"{issuer} answered with a token_type other than Bearer")
+    if type(expires_in) is not int or expires_in < 1:
+        raise ResponseInvalid(f"{issuer} answered without a usable expires_in")
+    if not isinstance(scope, str) or type(single_use) is not bool:
+        raise ResponseInvalid(f"{issuer} answered with a scope or single_use of the wrong type")
+    return IssuedToken(
+        value,
+        audience=wanted.audience,
+        scopes=frozenset(scope.split()),
+        expires_at=sent_at + expires_in,
+        single_use=single_use,
+    )
+
+
+def _refused(
+    status: int, document: dict[str, Any] | None, asker: Asker
+) -> TokenRequestRefused | ResponseInvalid:
+    error, description = (document or {}).get("error"), (document or {}).get("error_description")
+    if not isinstance(error, str) or not _ERROR.fullmatch(error):
+        return ResponseInvalid(
+            f"{asker.issuer} answered with status {status} and no OAuth error: "
+            "is it the issuer that is reached there?"
+        )
+    told = description if isinstance(description, str) and _ERROR.fullmatch(description) else None
+    if error == "invalid_client" or status == _UNAUTHORIZED:
+        return ClientRefused(
+            f"{asker.issuer} does not accept the credential of client {asker.client_id!r} "
+            f"(tried {asker.method})",
+            error=error,
+            description=told,
+            status=status,
+        )
+    meaning = _MEANINGS.get(error, "see the error attribute")
+    return TokenRequestRefused(
+        f"{asker.issuer} refused a token to client {asker.client_id!r}: {meaning}",
+        error=error,
+        description=told,
+        status=status,
+    )
+
+
+def _retry_after(value: str, now: float) -> float | None:
+    """Read seconds or a date (RFC 9110 section 10.2.3)."""
+    if value.isascii() and value.isdigit() and len(value) < len("1000000"):
+        return float(value)
+    try:
+        moment = parsedate_to_datetime(value)
+    except (ValueError, OverflowError):
+        return None
+    return max(0.0, moment.replace(tzinfo=moment.tzinfo or UTC).timestamp() - now)

@@ -1,0 +1,217 @@
+"""httpx transports that put a fresh token on each hop and each attempt.
+
+An httpx `Auth` runs once above redirects and retries, so a token that is accepted once cannot
+travel by it.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Protocol, Self
+
+import httpx
+
+from ephemera_client import bearer, token_request
+from ephemera_client.errors import ConfigurationError, OriginNotListed
+from ephemera_client.http import CaFile, tls_context
+from ephemera_client.token_request import IssuedToken
+from ephemera_client.url import check_url, origin
+
+Inner = httpx.BaseTransport
+AsyncInner = httpx.AsyncBaseTransport
+
+# A redirect inherits the extensions of its request, so by this one the next hop knows itself.
+_SENT_ON = "ephemera.sent_on"
+
+_UNAUTHORIZED = 401
+_IDEMPOTENT = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PUT", "TRACE"})
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The audience that answers at an origin, and the scopes to ask for (None: all granted)."""
+
+    audience: str
+    scopes: Collection[str] | None = None
+
+
+class Tokens(Protocol):
+    """Where the tokens come from; `TokenClient` is one."""
+
+    def get(self, audience: str, *, scopes: Collection[str] | None) -> IssuedToken:
+        """Return a token that nobody else is given."""
+        ...
+
+
+class AsyncTokens(Protocol):
+    """The same for tasks; `AsyncTokenClient` is one."""
+
+    async def get(self, audience: str, *, scopes: Collection[str] | None) -> IssuedToken:
+        """Return a token that nobody else is given."""
+        ...
+
+
+class Routes:
+    """Which request goes where with what: all that the two transports decide."""
+
+    def __init__(
+        self, targets: Mapping[str, Target], *, unencrypted_hosts: Collection[str]
+    ) -> None:
+        self._targets: dict[str, Target] = {}
+        for url, target in targets.items():
+            check_url(url, unencrypted_hosts=unencrypted_hosts, what="a target's origin")
+            if httpx.URL(url).raw_path != b"/":
+                raise ConfigurationError(f"target {url} must be an origin, without path or query")
+            token_request.want(target.audience, target.scopes, None)
+            self._targets[origin(url)] = target
+
+    def target(self, request: httpx.Request) -> Target | None:
+        """Return what to ask a token for; None sends a redirected request on without one.
+
+        Raises:
+            OriginNotListed: the caller itself addressed a stranger.
+            ConfigurationError: the caller brought an Authorization header for a listed origin.
+        """
+        place = f"{request.url.scheme}://{request.url.netloc.decode('ascii')}"
+        target = self._targets.get(place)
+        if target is None and _SENT_ON not in request.extensions:
+            raise OriginNotListed(
+                "no target is listed for the origin of this request; "
+                f"listed are {', '.join(self._targets) or 'none'}"
+            )
+        if target is not None:
+            if "authorization" in request.headers:
+                raise ConfigurationError(
+                    "the request has an Authorization header already: this transport brings one"
+                )
+            request.extensions[_SENT_ON] = True
+        return target
+
+
+def _with_token(request: httpx.Request, token: IssuedToken) -> httpx.Request:
+    # A copy: on the caller's own request the token would outlive the call, in logs and retries.
+    headers = request.headers.copy()
+    headers["Authorization"] = f"Bearer {token}"
+    return httpx.Request(
+        request.method,
+        request.url,
+        headers=headers,
+        stream=request.stream,
+        extensions=request.extensions,
+    )
+
+
+def _deserves_another(request: httpx.Request, response: httpx.Response) -> bool:
+    """Say whether the same request may go out once more with another token."""
+    if response.status_code != _UNAUTHORIZED or not isinstance(request.stream, httpx.ByteStream):
+        return False
+    challenge = bearer.challenge(response.headers.get_list("www-authenticate"))
+    if challenge.get("error") != "invalid_token":
+        return False
+    # Someone showed this token before. If that was a retry below, the call may have been carried
+    # out already.
+    return challenge.get("reason") != "token_replayed" or request.method in _IDEMPOTENT
+
+
+class TokenTransport(httpx.BaseTransport):
+    """Puts a token on each request to a listed origin; see `TokenClient.transport`.
+
+    A request to another origin raises `OriginNotListed`, but a redirect there is followed without
+    a token. An Authorization header of the caller's own is a `ConfigurationError`. A 401 that says
+    `invalid_token` gets one fresh token if the body is held in memory; where the reason is
+    `token_replayed`, only for idempotent methods. Closing it closes `inner`.
+    """
+
+    def __init__(
+        self,
+        tokens: Tokens,
+        targets: Mapping[str, Target],
+        *,
+        inner: Inner | None = None,
+        ca_file: CaFile = None,
+        unencrypted_hosts: Collection[str] = (),
+    ) -> None:
+        self._tokens = tokens
+        self._routes = Routes(targets, unencrypted_hosts=unencrypted_hosts)
+        self._inner = inner or httpx.HTTPTransport(verify=tls_context(ca_file), trust_env=False)
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Send the request with a token, or a redirected one elsewhere without."""
+        target = self._routes.target(request)
+        if target is None:
+            return self._inner.handle_request(request)
+        response = self._attempt(request, target)
+        if _deserves_another(request, response):
+            response.close()
+            response = self._attempt(request, target)
+        return response
+
+    def _attempt(self, request: httpx.Request, target: Target) -> httpx.Response:
+        token = self._tokens.get(target.audience, scopes=target.scopes)
+        return self._inner.handle_request(_with_token(request, token))
+
+    def close(self) -> None:
+        """Close `inner`."""
+        self._inner.close()
+
+    def __enter__(self) -> Self:
+        self._inner.__enter__()
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None = None,
+        exc_value: BaseException | None = None,
+        traceback: TracebackType | None = None,
+    ) -> None:
+        self._inner.__exit__(exc_type, exc_value, traceback)
+
+
+class AsyncTokenTransport(httpx.AsyncBaseTransport):
+    """Does for tasks what `TokenTransport` does for threads."""
+
+    def __init__(
+        self,
+        tokens: AsyncTokens,
+        targets: Mapping[str, Target],
+        *,
+        inner: AsyncInner | None = None,
+        ca_file: CaFile = None,
+        unencrypted_hosts: Collection[str] = (),
+    ) -> None:
+        self._tokens = tokens
+        self._routes = Routes(targets, unencrypted_hosts=unencrypted_hosts)
+        self._inner = inner or httpx.AsyncHTTPTransport(
+            verify=tls_context(ca_file), trust_env=False
+        )
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send the request with a token, or a redirected one elsewhere without."""
+        target = self._routes.target(request)
+        if target is None:
+            return await self._inner.handle_async_request(request)
+        response = await self._attempt(request, target)
+        if _deserves_another(request, response):
+            await response.aclose()
+            response = await self._attempt(request, target)
+        return response
+
+    async def _attempt(self, request: httpx.Request, target: Target) -> httpx.Response:
+        token = await self._tokens.get(target.audience, scopes=target.scopes)
+        return await self._inner.handle_async_request(_with_token(request, token))
+
+    async def aclose(self) -> None:
+        """Close `inner`."""
+        await self._inner.aclose()
+
+    async def __aenter__(self) -> Self:
+        await self._inner.__aenter__()
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None = None,
+        exc_value: BaseException | None = None,
+        traceback: TracebackType | None = None,
+    ) -> None:
+        await self._inner.__aexit__(exc_type, exc_value, traceback)
