@@ -1,0 +1,66 @@
+"""Every refusal as an HTTP response: the JSON of RFC 6749 §5.2, never stored by a cache."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse, Response
+
+from ephemera_issuer.errors import RequestRefused
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from starlette.requests import Request
+
+    from ephemera_issuer.errors import RefusalCode
+
+NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
+RETRY_AFTER = 1
+"""Seconds; a replica that lost its database looks at it five times as often."""
+
+_BAD_REQUEST = 400
+_STATUSES: dict[RefusalCode, int] = {
+    "invalid_client": 401,
+    "server_error": 500,
+    "temporarily_unavailable": 503,
+}
+# RFC 9110 §11.6.1: every 401 carries a challenge.
+_CHALLENGE = {"WWW-Authenticate": 'Basic realm="ephemera", charset="UTF-8"'}
+_RETRY = {"Retry-After": str(RETRY_AFTER)}
+_HEADERS: dict[RefusalCode, Mapping[str, str]] = {
+    "invalid_client": _CHALLENGE,
+    "temporarily_unavailable": _RETRY,
+}
+
+
+def refusal(
+    error: RequestRefused, *, status: int | None = None, headers: Mapping[str, str] | None = None
+) -> Response:
+    """Answer with `error`; `status` is for what is wrong with the HTTP and not with the form."""
+    return JSONResponse(
+        {"error": error.error, "error_description": error.description},
+        status or _STATUSES.get(error.error, _BAD_REQUEST),
+        {**NO_STORE, **_HEADERS.get(error.error, {}), **(headers or {})},
+    )
+
+
+def unavailable() -> RequestRefused:
+    """Refuse while the database has not been heard of for too long, or not yet."""
+    return RequestRefused("temporarily_unavailable", "the registry cannot be read")
+
+
+async def http_refusal(_request: Request, error: Exception) -> Response:
+    """Answer for what is wrong with the HTTP: no such path, method, media type, or body size."""
+    assert isinstance(error, HTTPException)  # noqa: S101 - what it is registered for
+    return refusal(
+        RequestRefused("invalid_request", error.detail),
+        status=error.status_code,
+        headers=error.headers,
+    )
+
+
+async def failure(_request: Request, _error: Exception) -> Response:
+    """Answer for an error of our own; the server logs it, the caller learns nothing of it."""
+    return refusal(RequestRefused("server_error", "the issuer failed; its log says why"))

@@ -1,0 +1,47 @@
+"""The issuer's server as a process of its own, around a snapshot that needs no database."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import anyio
+from issuer.fixtures_minting import ISSUER, NOW, Keeper, snapshot
+
+from ephemera_issuer.app import create_app
+from ephemera_issuer.logs import configure_logs
+from ephemera_issuer.server import listen, run
+from ephemera_issuer.settings import Address
+
+if TYPE_CHECKING:
+    from ephemera_issuer.snapshot import Snapshot
+
+SNAPSHOT = snapshot()
+
+
+class FailingKeeper:
+    """Fails in the background once it has been asked for a snapshot."""
+
+    def __init__(self) -> None:
+        self._asked = anyio.Event()
+
+    @property
+    def current(self) -> Snapshot:
+        self._asked.set()
+        return SNAPSHOT
+
+    async def run(self) -> None:
+        await self._asked.wait()
+        raise LookupError("the keeper lost its way")
+
+
+if __name__ == "__main__":
+    configure_logs()
+    keeper = FailingKeeper() if "failing" in sys.argv else Keeper(SNAPSHOT)
+    with listen(Address("127.0.0.1", 0), tls_ends_in_front=False) as listener:
+        port = listener.getsockname()[1]
+        run(
+            create_app(keeper, issuer=ISSUER, clock=lambda: NOW),
+            listener,
+            ready=lambda: print(f"(listening on http://127.0.0.1:{port})", flush=True),  # noqa: T201 - as `serve` does
+        )
