@@ -1,0 +1,111 @@
+"""Request and verify short-lived, single-use access tokens between services.
+
+An API verifies with `Verifier` or `AsyncVerifier`, or puts `RequireToken` around its ASGI app; a
+calling service asks with `TokenClient` or `AsyncTokenClient`. Whatever goes wrong is one of the
+classes in `ephemera_client.errors`.
+"""
+
+from ephemera_client.asgi import RequireToken, access_token
+from ephemera_client.credential import ClientSecret
+from ephemera_client.errors import (
+    AlgorithmRefused,
+    AudienceMismatch,
+    ClaimInvalid,
+    ClaimMissing,
+    ClientRefused,
+    ConfigurationError,
+    EphemeraError,
+    HeaderRefused,
+    InsufficientScope,
+    IssuedBeforeLedger,
+    IssuerMismatch,
+    IssuerUnavailable,
+    JwkInvalid,
+    KeysUnavailable,
+    KeyUnknown,
+    KeyUnsuitable,
+    LifetimeTooLong,
+    OriginNotListed,
+    ReplayCacheUnavailable,
+    RequestMalformed,
+    ResponseInvalid,
+    SenderConstraintUnverified,
+    SignatureInvalid,
+    TokenExpired,
+    TokenMalformed,
+    TokenMissing,
+    TokenNotYetValid,
+    TokenRefused,
+    TokenReplayed,
+    TokenRequestFailed,
+    TokenRequestRefused,
+    TokenTooLarge,
+    TypeRefused,
+)
+from ephemera_client.jwks import Keys, KeysStatus, RemoteKeys, StaticKeys
+from ephemera_client.replay import (
+    Claim,
+    NoReplayCache,
+    ReplayCache,
+    SingleProcessReplayCache,
+)
+from ephemera_client.token import AccessToken
+from ephemera_client.token_request import IssuedToken
+from ephemera_client.tokens import AsyncTokenClient, TokenClient
+from ephemera_client.transport import Target
+from ephemera_client.verifier import AsyncVerifier, Verifier, VerifierStatus
+
+__all__ = [
+    "AccessToken",
+    "AlgorithmRefused",
+    "AsyncTokenClient",
+    "AsyncVerifier",
+    "AudienceMismatch",
+    "Claim",
+    "ClaimInvalid",
+    "ClaimMissing",
+    "ClientRefused",
+    "ClientSecret",
+    "ConfigurationError",
+    "EphemeraError",
+    "HeaderRefused",
+    "InsufficientScope",
+    "IssuedBeforeLedger",
+    "IssuedToken",
+    "IssuerMismatch",
+    "IssuerUnavailable",
+    "JwkInvalid",
+    "KeyUnknown",
+    "KeyUnsuitable",
+    "Keys",
+    "KeysStatus",
+    "KeysUnavailable",
+    "LifetimeTooLong",
+    "NoReplayCache",
+    "OriginNotListed",
+    "RemoteKeys",
+    "ReplayCache",
+    "ReplayCacheUnavailable",
+    "RequestMalformed",
+    "RequireToken",
+    "ResponseInvalid",
+    "SenderConstraintUnverified",
+    "SignatureInvalid",
+    "SingleProcessReplayCache",
+    "StaticKeys",
+    "Target",
+    "TokenClient",
+    "TokenExpired",
+    "TokenMalformed",
+    "TokenMissing",
+    "TokenNotYetValid",
+    "TokenRefused",
+    "TokenReplayed",
+    "TokenRequestFailed",
+    "TokenRequestRefused",
+    "TokenTooLarge",
+    "TypeRefused",
+    "Verifier",
+    "VerifierStatus",
+    "access_token",
+]

@@ -1,0 +1,251 @@
+"""The keys of an issuer, fetched over HTTP: a shell around the state machine in `cache`."""
+
+import contextlib
+import os
+import random
+import threading
+import weakref
+from collections.abc import Collection
+from typing import NamedTuple
+
+from ephemera_client import discovery, instant
+from ephemera_client.errors import ConfigurationError, KeysUnavailable
+from ephemera_client.flight import Flight
+from ephemera_client.http import CaFile, Http, HttpFailed, check_url
+from ephemera_client.instant import Clock, Instant
+from ephemera_client.jwk import VerificationKey
+from ephemera_client.jwks.answer import Answer, LoadFailed, read
+from ephemera_client.jwks.cache import Found, JwksCache, Load, Timing
+from ephemera_client.jwks.status import KeysStatus
+
+_OK = 200
+
+
+class RemoteKeys:
+    """Keys from a JWKS URL, or from the one that the issuer's metadata names.
+
+    Loads run on a thread of their own, one at a time. Verifiers of one issuer may share it.
+
+    Args:
+        url: where the JWK Set is; without it, the `jwks_uri` of the issuer's metadata.
+        ttl: seconds that a document serves if the answer names no `max-age`.
+        minimum_ttl: the least that a `max-age` is taken for.
+        maximum_ttl: the most that a `max-age` is taken for.
+        refresh_ahead: seconds before that end at which a background load begins, jittered.
+        stale_for: seconds past that end in which a failing issuer's last document still serves.
+        unknown_kid_loads: how many loads tokens of unknown `kid` may cause per window.
+        unknown_kid_window: that window, in seconds.
+        unknown_kid_memory: seconds for which a `kid` is remembered as unknown.
+        timeout: seconds for a whole load, discovery included.
+        max_bytes: the largest document that is read.
+        max_keys: the most keys that a document may hold.
+        ca_file: PEM file of the authorities to trust instead of the public ones.
+        unencrypted_hosts: hosts that may be asked over plain http.
+
+    Raises:
+        ConfigurationError: the URL, the file or a number cannot be used.
+    """
+
+    def __init__(  # noqa: PLR0913 - each number of the policy by its name
+        self,
+        url: str | None = None,
+        *,
+        ttl: float = 300,
+        minimum_ttl: float = 60,
+        maximum_ttl: float = 600,
+        refresh_ahead: float = 30,
+        stale_for: float = 3000,
+        unknown_kid_loads: int = 2,
+        unknown_kid_window: float = 30,
+        unknown_kid_memory: float = 60,
+        timeout: float = 3,
+        max_bytes: int = 51200,
+        max_keys: int = 32,
+        ca_file: CaFile = None,
+        unencrypted_hosts: Collection[str] = (),
+    ) -> None:
+        self._unencrypted_hosts = unencrypted_hosts
+        self._url = url and check_url(url, unencrypted_hosts=unencrypted_hosts, what="jwks_url")
+        timing = Timing(
+            ttl=ttl,
+            minimum_ttl=minimum_ttl,
+            maximum_ttl=maximum_ttl,
+            refresh_ahead=refresh_ahead,
+            stale_for=stale_for,
+            unknown_kid_loads=unknown_kid_loads,
+            unknown_kid_window=unknown_kid_window,
+            unknown_kid_memory=unknown_kid_memory,
+            timeout=timeout,
+        )
+        self._max_keys = max_keys
+        self._ca_file, self._timeout, self._max_bytes = ca_file, timeout, max_bytes
+        # Each load opens its own, so that a replaced file is read; this one finds a bad file early.
+        self._open().close()
+        self._cache = JwksCache(timing, random=random.random)
+        self._issuer: str | None = None
+        self._clock: Clock = instant.read
+        self._discovered: str | None = None
+        self._lock = threading.Lock()
+        self._flight: Flight | None = None
+        _alive.add(self)
+
+    def bind(self, *, issuer: str, clock: Clock) -> None:
+        """Serve verifiers of this issuer, and of no other.
+
+        Raises:
+            ConfigurationError: bound to another issuer already.
+        """
+        if self._issuer not in {None, issuer}:
+            raise ConfigurationError("keys= are those of another verifier's issuer")
+        self._issuer, self._clock = issuer, clock
+
+    def lookup(self, kid: str, now: Instant) -> VerificationKey:
+        """Return the key, waiting for a load where one is needed.
+
+        Raises:
+            KeyUnknown: the issuer has no such key.
+            KeyUnsuitable: it has, but the key cannot be used.
+            KeysUnavailable: the keys could not be loaded.
+        """
+        found = self._cache.fresh(kid, now) or self._ask(kid, now)
+        while isinstance(found, _Wait):
+            found.flight.wait(found.seconds)
+            found = self._ask(kid, self._clock())
+        return found
+
+    async def lookup_async(self, kid: str, now: Instant) -> VerificationKey:
+        """Do as `lookup`, without blocking the event loop."""
+        found = self._cache.fresh(kid, now) or self._ask(kid, now)
+        while isinstance(found, _Wait):
+            await found.flight.wait_async(found.seconds)
+            found = self._ask(kid, self._clock())
+        return found
+
+    def warm(self) -> None:
+        """Load the keys, unless a document is within its lifetime.
+
+        Raises:
+            KeysUnavailable: that failed, and there are no keys that could still serve.
+        """
+        if waiting := self._begin_warm():
+            waiting.flight.wait(waiting.seconds)
+        self._require()
+
+    async def warm_async(self) -> None:
+        """Do as `warm`, without blocking the event loop."""
+        if waiting := self._begin_warm():
+            await waiting.flight.wait_async(waiting.seconds)
+        self._require()
+
+    def status(self) -> KeysStatus:
+        """Say what is held, without loading anything."""
+        now = self._clock()
+        with self._lock:
+            document, failure = self._cache.document, self._cache.last_failure
+            try:
+                self._cache.require(now)
+                available = True
+            except KeysUnavailable:
+                available = False
+        if document is None:
+            return KeysStatus(available, stale=False, age=None, kids=(), last_failure=failure)
+        age = now.since(document.loaded)
+        kids = tuple(document.keys.usable)
+        return KeysStatus(available, age >= document.lifetime, age, kids, failure)
+
+    def _ask(self, kid: str, now: Instant) -> "VerificationKey | _Wait":
+        while True:
+            with self._lock:
+                step = self._cache.lookup(kid, now)
+                flight = self._launch(step.load, now) if step.load else self._flight
+            if isinstance(step, Found):
+                return step.key
+            if flight is not None:
+                return _Wait(flight, step.patience)
+
+    def _begin_warm(self) -> "_Wait | None":
+        now = self._clock()
+        with self._lock:
+            step = self._cache.warm(now)
+            if step is None:
+                return None
+            flight = self._launch(step.load, now) if step.load else self._flight
+        return _Wait(flight, step.patience) if flight else None
+
+    def _require(self) -> None:
+        with self._lock:
+            self._cache.require(self._clock())
+
+    def _launch(self, load: Load, now: Instant) -> Flight | None:
+        try:
+            self._flight = Flight(lambda: self._carry_out(load))
+        except RuntimeError:
+            self._flight = None
+            self._cache.failed(load.number, "no_thread", now)
+        return self._flight
+
+    def _carry_out(self, load: Load) -> None:
+        answer, failure = None, "failed"
+        try:
+            answer = self._fetch(load)
+        except (HttpFailed, LoadFailed) as error:
+            failure = error.code
+        except discovery.MetadataInvalid:
+            failure = "metadata_invalid"
+        except ConfigurationError:
+            failure = "ca_file_unusable"
+        finally:
+            # Whatever else went wrong, those who wait are told that the load is over.
+            with self._lock:
+                if answer is not None:
+                    self._cache.loaded(load.number, answer, self._clock())
+                else:
+                    self._discovered = None
+                    self._cache.failed(load.number, failure, self._clock())
+
+    def _open(self) -> Http:
+        return Http(ca_file=self._ca_file, timeout=self._timeout, max_bytes=self._max_bytes)
+
+    def _fetch(self, load: Load) -> Answer:
+        headers = {"accept": "application/jwk-set+json, application/json"}
+        if load.etag is not None:
+            headers["if-none-match"] = load.etag
+        if load.no_cache:
+            headers["cache-control"] = "no-cache"
+        with contextlib.closing(self._open()) as http:
+            response = http.get(self._url or self._discover(http), headers)
+        return read(response, conditional=load.etag is not None, max_keys=self._max_keys)
+
+    def _discover(self, http: Http) -> str:
+        if self._discovered is None:
+            if self._issuer is None:
+                raise LoadFailed("not_bound")
+            url = discovery.metadata_url(self._issuer)
+            response = http.get(url, {"accept": "application/json"})
+            if response.status != _OK:
+                raise LoadFailed("metadata_status_unexpected")
+            self._discovered = discovery.parse(response.body, issuer=self._issuer).jwks_uri
+        return self._discovered
+
+    def _forked(self) -> None:
+        self._lock = threading.Lock()
+        self._flight = None
+        self._cache.forget_flight()
+
+
+class _Wait(NamedTuple):
+    flight: Flight
+    seconds: float
+
+
+_alive: weakref.WeakSet[RemoteKeys] = weakref.WeakSet()
+
+
+def _after_fork_in_child() -> None:
+    # The thread of a load, and whoever held the lock, stayed behind in the parent.
+    for keys in list(_alive):
+        keys._forked()  # noqa: SLF001 - this module's own
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)

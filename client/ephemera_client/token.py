@@ -1,0 +1,100 @@
+"""A token that has been verified."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+from ephemera_client.errors import InsufficientScope
+from ephemera_client.instant import Instant
+
+
+class AccessToken:
+    """What an accepted token says: a view on its claims. Times are Unix seconds, the issuer's.
+
+    `accepted_at` is when this process accepted it: by that `still_valid` sees through a wall
+    clock that is set back later.
+    """
+
+    # Read straight from the claims: most calls look at two or three of them.
+    __slots__ = ("_accepted_at", "_claims", "_scopes")
+
+    def __init__(
+        self, claims: Mapping[str, Any], *, scopes: frozenset[str], accepted_at: Instant
+    ) -> None:
+        self._claims = claims
+        self._scopes = scopes
+        self._accepted_at = accepted_at
+
+    def __repr__(self) -> str:
+        return (
+            f"AccessToken(client_id={self.client_id!r}, audience={self.audience!r}, "
+            f"scopes={sorted(self.scopes)!r}, expires_at={self.expires_at})"
+        )
+
+    @property
+    def client_id(self) -> str:
+        """The calling service."""
+        value: str = self._claims["client_id"]
+        return value
+
+    @property
+    def subject(self) -> str:
+        """On whose behalf it calls: for a service of its own accord, itself."""
+        value: str = self._claims["sub"]
+        return value
+
+    @property
+    def scopes(self) -> frozenset[str]:
+        """What it may do."""
+        return self._scopes
+
+    @property
+    def audience(self) -> str:
+        """The API that the token is for."""
+        value: str = self._claims["aud"]
+        return value
+
+    @property
+    def issuer(self) -> str:
+        """Who issued it."""
+        value: str = self._claims["iss"]
+        return value
+
+    @property
+    def issued_at(self) -> int:
+        """When it was issued."""
+        value: int = self._claims["iat"]
+        return value
+
+    @property
+    def expires_at(self) -> int:
+        """When it ends."""
+        value: int = self._claims["exp"]
+        return value
+
+    @property
+    def token_id(self) -> str:
+        """The `jti`, by which logs of issuer and API meet."""
+        value: str = self._claims["jti"]
+        return value
+
+    @property
+    def claims(self) -> Mapping[str, Any]:
+        """All its claims, read only."""
+        return MappingProxyType(self._claims)
+
+    @property
+    def accepted_at(self) -> Instant:
+        """When its verification began."""
+        return self._accepted_at
+
+    def require(self, *scopes: str) -> None:
+        """Demand further scopes of a token already accepted.
+
+        Raises:
+            InsufficientScope: one of them is not granted.
+        """
+        if not self._scopes.issuperset(scopes):
+            raise InsufficientScope(
+                f"the call needs the scopes {' '.join(sorted(scopes))}", required=scopes
+            )

@@ -1,0 +1,230 @@
+"""The door that tokens come in by: `Verifier` for threads, `AsyncVerifier` for tasks.
+
+A check that fails raises its own class, see `errors`; the order is that of the cost: the token's
+shape and header, its key, its signature, its claims, the scopes, and last its one use.
+"""
+
+from collections.abc import Collection
+from typing import Any, NamedTuple
+
+from ephemera_client import claims, compact, instant
+from ephemera_client.errors import (
+    ConfigurationError,
+    EphemeraError,
+    ReplayCacheUnavailable,
+    TokenExpired,
+)
+from ephemera_client.http import CaFile, check_url, origin
+from ephemera_client.instant import Clock, Instant
+from ephemera_client.jwk import ALGORITHMS, VerificationKey
+from ephemera_client.jwks import Keys, KeysStatus, RemoteKeys
+from ephemera_client.replay import AcceptedOnce, Claim, ReplayCache
+from ephemera_client.token import AccessToken
+
+MAX_LEEWAY = 30
+MAX_LIFETIME = 900
+_REMEMBERED_HEADERS = 64
+
+
+class VerifierStatus(NamedTuple):
+    """For readiness: `ready` says that tokens can be verified, `accepted_once` among whom."""
+
+    ready: bool
+    accepted_once: AcceptedOnce
+    keys: KeysStatus
+
+
+class _Checks:
+    """The parts of a verifier, and what both kinds do with them without waiting."""
+
+    __slots__ = ("_clock", "_expected", "_headers", "_keys", "_replay_cache")
+
+    def __init__(  # noqa: PLR0913 - the parts of a verifier, each by its name
+        self,
+        *,
+        issuer: str,
+        audience: str,
+        algorithm: str | tuple[str, ...],
+        replay_cache: ReplayCache,
+        keys: Keys | None = None,
+        jwks_url: str | None = None,
+        leeway: float = 5,
+        max_lifetime: int = MAX_LIFETIME,
+        unencrypted_hosts: Collection[str] = (),
+        ca_file: CaFile = None,
+        clock: Clock = instant.read,
+    ) -> None:
+        algorithms = (algorithm,) if isinstance(algorithm, str) else tuple(algorithm)
+        if not algorithms or not set(algorithms) <= set(ALGORITHMS):
+            raise ConfigurationError(f"algorithm must be one of {', '.join(ALGORITHMS)}")
+        if not isinstance(audience, str) or not audience:
+            raise ConfigurationError("audience must be the identifier of this API")
+        if type(leeway) not in {int, float} or not 0 <= leeway <= MAX_LEEWAY:
+            raise ConfigurationError(f"leeway must be from 0 to {MAX_LEEWAY} seconds")
+        if type(max_lifetime) is not int or not 0 < max_lifetime <= MAX_LIFETIME:
+            raise ConfigurationError(f"max_lifetime must be from 1 to {MAX_LIFETIME} seconds")
+        check_url(issuer, unencrypted_hosts=unencrypted_hosts, what="issuer")
+        if origin(issuer) != issuer:
+            raise ConfigurationError(
+                f"issuer must be an origin, such as {origin(issuer)}, without a slash behind it"
+            )
+        if keys is None:
+            keys = RemoteKeys(jwks_url, ca_file=ca_file, unencrypted_hosts=unencrypted_hosts)
+        elif jwks_url is not None or ca_file is not None:
+            raise ConfigurationError("keys= are told their own jwks_url and ca_file")
+        keys.bind(issuer=issuer, clock=clock)
+        self._expected = claims.Expected(
+            issuer=issuer,
+            audience=audience,
+            algorithms=algorithms,
+            leeway=leeway,
+            max_lifetime=max_lifetime,
+        )
+        self._keys = keys
+        self._replay_cache = replay_cache
+        self._clock = clock
+        self._headers: dict[bytes, dict[str, Any]] = {}
+
+    def __repr__(self) -> str:
+        expected = self._expected
+        return (
+            f"{type(self).__name__}(issuer={expected.issuer!r}, audience={expected.audience!r}, "
+            f"accepted_once={self._replay_cache.accepted_once!r})"
+        )
+
+    @property
+    def issuer(self) -> str:
+        """Whose tokens it accepts."""
+        return self._expected.issuer
+
+    @property
+    def audience(self) -> str:
+        """The API that they must be for."""
+        return self._expected.audience
+
+    def still_valid(self, token: AccessToken) -> bool:
+        """Say whether a token accepted earlier, such as at a handshake, may still be acted on.
+
+        Claims nothing, so it can be asked again and again.
+        """
+        return not claims.expired(token, leeway=self._expected.leeway, now=self._clock())
+
+    def status(self) -> VerifierStatus:
+        """Say what readiness wants to know; loads nothing."""
+        keys = self._keys.status()
+        return VerifierStatus(keys.available, self._replay_cache.accepted_once, keys)
+
+    def _open(self, raw: str, scopes: Collection[str]) -> tuple[compact.Compact, str]:
+        if isinstance(scopes, str):
+            raise ConfigurationError("scopes must be a set of scopes, not one string")
+        parts = compact.parse(raw, headers=self._headers)
+        return parts, claims.kid_of(parts.header, algorithms=self._expected.algorithms)
+
+    def _accept(
+        self,
+        parts: compact.Compact,
+        key: VerificationKey,
+        scopes: Collection[str],
+        now: Instant,
+    ) -> tuple[AccessToken, Claim]:
+        token = claims.accept(parts, key, expected=self._expected, scopes=scopes, now=now)
+        if parts.header_segment not in self._headers:
+            # Only what the issuer signed comes in here, so there are few; the bound is for
+            # whatever an issuer may think of.
+            if len(self._headers) >= _REMEMBERED_HEADERS:
+                self._headers.clear()
+            self._headers[parts.header_segment] = parts.header
+        said = parts.claims
+        return token, Claim(
+            "token", said["iss"], said["sub"], said["jti"], said["iat"], said["exp"]
+        )
+
+    def _admit(self, token: AccessToken) -> AccessToken:
+        # Loading keys and claiming take time; what was young enough before may not be now.
+        if not self.still_valid(token):
+            raise TokenExpired("the token expired while it was being verified")
+        return token
+
+
+class Verifier(_Checks):
+    """Accepts the access tokens of one issuer for one audience. Any number of threads may share it.
+
+    Args:
+        issuer: the issuer identifier, an https origin, compared exactly with `iss`.
+        audience: the identifier of this API, compared exactly with `aud`.
+        algorithm: the one that the issuer signs with: `ES256`, `EdDSA` or `RS256`; two in a tuple
+            while it changes from one to the other.
+        replay_cache: where tokens are accepted once.
+        keys: `RemoteKeys` with other numbers, or `StaticKeys`; without it, the keys are found
+            through the issuer's metadata.
+        jwks_url: where the keys are if they are not to be found that way.
+        leeway: seconds by which the issuer's clock may differ, 30 at most.
+        max_lifetime: the longest `exp - iat` that is accepted, in seconds, 900 at most.
+        unencrypted_hosts: hosts that may be asked for keys over plain http.
+        ca_file: PEM file of the authorities to trust instead of the public ones.
+        clock: reads both clocks.
+
+    Raises:
+        ConfigurationError: an argument cannot be used.
+    """
+
+    __slots__ = ()
+
+    def verify(self, raw: str, *, scopes: Collection[str] = frozenset()) -> AccessToken:
+        """Accept a token, once.
+
+        Args:
+            raw: the token, without `Bearer`.
+            scopes: what the call needs; all of them must be granted.
+
+        Raises:
+            TokenRefused: the class of the first check that fails.
+            KeysUnavailable: there are no keys to check it with.
+            ReplayCacheUnavailable: its single use cannot be assured.
+        """
+        now = self._clock()
+        parts, kid = self._open(raw, scopes)
+        token, claim = self._accept(parts, self._keys.lookup(kid, now), scopes, now)
+        try:
+            self._replay_cache.claim(claim, now)
+        except EphemeraError:
+            raise
+        except Exception as error:
+            raise _cache_failed() from error
+        return self._admit(token)
+
+    def warm(self) -> None:
+        """Load the keys before traffic comes.
+
+        Raises:
+            KeysUnavailable: they cannot be loaded.
+        """
+        self._keys.warm()
+
+
+class AsyncVerifier(_Checks):
+    """`Verifier` for asyncio and trio: the same arguments, `verify` and `warm` are awaited."""
+
+    __slots__ = ()
+
+    async def verify(self, raw: str, *, scopes: Collection[str] = frozenset()) -> AccessToken:
+        """Do as `Verifier.verify`."""
+        now = self._clock()
+        parts, kid = self._open(raw, scopes)
+        key = await self._keys.lookup_async(kid, now)
+        token, claim = self._accept(parts, key, scopes, now)
+        try:
+            await self._replay_cache.claim_async(claim, now)
+        except EphemeraError:
+            raise
+        except Exception as error:
+            raise _cache_failed() from error
+        return self._admit(token)
+
+    async def warm(self) -> None:
+        """Do as `Verifier.warm`."""
+        await self._keys.warm_async()
+
+
+def _cache_failed() -> ReplayCacheUnavailable:
+    return ReplayCacheUnavailable("the replay cache failed", cause_code="failed")
