@@ -1,0 +1,210 @@
+"""Every command and every sample of the pages runs; every link leads somewhere."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import tomllib
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import uvicorn
+from docs.pages import PAGES, ROOT, blocks, links
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+from system.running import REGISTRY, Issuer, run_issuer
+
+from ephemera_client import access_token
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from starlette.requests import Request
+    from starlette.types import ASGIApp
+
+RUNNABLE = {"sh", "console", "python"}
+
+
+@pytest.fixture
+def door() -> Iterator[socket.socket]:
+    """Where the API of a page listens; known before there is an API."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield listener
+
+
+@pytest.fixture
+def billing_url(door: socket.socket) -> str:
+    return f"http://127.0.0.1:{door.getsockname()[1]}"
+
+
+@pytest.fixture
+def issuer(tmp_path: Path, billing_url: str) -> Iterator[Issuer]:
+    """An issuer whose billing audience is found where the pages' API will be."""
+    registry = REGISTRY.replace("https://billing.internal", billing_url)
+    with run_issuer(tmp_path, registry=registry) as running:
+        yield running
+
+
+@contextmanager
+def serving(app: ASGIApp, door: socket.socket) -> Iterator[None]:
+    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="off"))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [door]})
+    thread.start()
+    try:
+        yield
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+def run(sample: str, names: dict[str, Any], places: dict[str, str]) -> dict[str, Any]:
+    """Run a sample of a page with the addresses of this test for those of the page."""
+    for written, real in places.items():
+        sample = sample.replace(written, real)
+    exec(compile(sample, "<page>", "exec"), names)  # noqa: S102 - our own pages
+    return names
+
+
+async def read_invoices(request: Request) -> JSONResponse:
+    token = access_token(request.scope)
+    token.require("invoices:read")
+    return JSONResponse({"for": token.client_id})
+
+
+def starlette_names() -> dict[str, Any]:
+    """What an API under Starlette has imported and written before it meets Ephemera."""
+    routes = [Route("/invoices", read_invoices), Route("/invoices/7", read_invoices)]
+    return {"Starlette": Starlette, "Middleware": Middleware, "routes": routes}
+
+
+def test_the_ten_lines_for_the_caller_call_the_ten_lines_for_the_api(
+    issuer: Issuer, door: socket.socket, billing_url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    places = {
+        "https://tokens.internal": issuer.url,
+        "https://billing.internal": billing_url,
+        "secrets/orders.secret": str(issuer.secret_file),
+    }
+    calling, api = blocks("README.md", "python")
+    assert max(calling.count("\n"), api.count("\n")) <= 12
+    with serving(run(api, starlette_names(), places)["app"], door):
+        names = run(calling, {}, places)
+        names["tokens"].close()
+    assert capsys.readouterr().out == "{'for': 'orders'}\n"
+
+
+def test_the_samples_and_commands_of_the_client_page_call_each_other(
+    issuer: Issuer, door: socket.socket, billing_url: str, tmp_path: Path
+) -> None:
+    places = {
+        "https://tokens.internal": issuer.url,
+        "https://billing.internal": billing_url,
+        "/run/secrets/orders.secret": str(issuer.secret_file),
+    }
+    calling, api = blocks("client/README.md", "python")
+    with serving(run(api, starlette_names(), places)["app"], door):
+        caller = run(calling, {}, places)
+        assert caller["api"].get(f"{billing_url}/invoices/7").json() == {"for": "orders"}
+        caller["api"].close()
+        caller["tokens"].close()
+        (commands,) = blocks("client/README.md", "sh")
+        said = shell(commands.replace("https://billing.internal", billing_url), issuer, tmp_path)
+    assert '{"for":"orders"}' in said
+    assert "NOT VERIFIED" in said
+
+
+def shell(commands: str, issuer: Issuer, folder: Path) -> str:
+    """Run the commands of a page as a calling team would, with its settings in the environment."""
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", commands],
+        cwd=folder,
+        env=issuer.environment
+        | {
+            "PATH": f"{ROOT / '.venv/bin'}:{with_curl(folder)}",
+            "EPHEMERA_CLIENT_ISSUER": issuer.url,
+            "EPHEMERA_CLIENT_ID": "orders",
+            "EPHEMERA_CLIENT_SECRET_FILE": str(issuer.secret_file),
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout + done.stderr
+
+
+def with_curl(folder: Path) -> str:
+    """A PATH on which there is a curl: a stand-in for `curl -H @- URL` on a machine without."""
+    path = os.environ["PATH"]
+    if shutil.which("curl"):
+        return path
+    stand_in = folder / "bin" / "curl"
+    stand_in.parent.mkdir()
+    stand_in.write_text(
+        f"#!{sys.executable}\n"
+        "import sys, urllib.request\n"
+        "assert sys.argv[1:3] == ['-H', '@-']\n"
+        "name, _, value = sys.stdin.read().strip().partition(': ')\n"
+        "request = urllib.request.Request(sys.argv[3], headers={name: value})\n"
+        "print(urllib.request.urlopen(request).read().decode(), end='')\n"
+    )
+    stand_in.chmod(0o755)
+    return f"{stand_in.parent}:{path}"
+
+
+def test_the_issuer_page_runs_as_it_is_written(tmp_path: Path) -> None:
+    (registry,) = blocks("issuer/README.md", "toml")
+    (session,) = blocks("issuer/README.md", "console")
+    assert [line for line in session.splitlines() if line.startswith("$")] == [
+        "$ pip install ephemera-issuer",
+        "$ ephemera apply registry.toml --secrets-dir secrets",
+        "$ ephemera serve",
+    ]
+    with run_issuer(tmp_path, registry=registry) as running:
+        listed = running.command("clients", "list", "--json")
+    assert "orders" in json.dumps(json.loads(listed.stdout))
+    assert tomllib.loads(registry)["clients"] == [{"id": "orders", "secret": "generate"}]
+
+
+def test_make_demo_does_every_step_and_leaves_nothing() -> None:
+    demo, test = (
+        line.partition("#")[0].strip() for line in blocks("README.md", "sh")[0].splitlines()
+    )
+    assert (demo, test) == ("make demo", "make test")
+    assert (ROOT / ".ci" / "run").read_text().endswith("exec make test\n")
+    done = subprocess.run(
+        demo.split(), cwd=ROOT, env=os.environ, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert [line[0] for line in done.stdout.splitlines() if line.startswith("✓")] == ["✓"] * 6
+
+
+def test_no_page_has_a_block_that_no_test_runs() -> None:
+    run_by_tests = {
+        ("README.md", "python"): 2,
+        ("README.md", "sh"): 1,
+        ("client/README.md", "python"): 2,
+        ("client/README.md", "sh"): 1,
+        ("issuer/README.md", "console"): 1,
+        ("keys/README.md", "console"): 1,  # in tests/system/test_install.py
+        ("keys/README.md", "python"): len(blocks("keys/README.md", "python")),  # as doctests
+    }
+    for page in PAGES:
+        name = str(page.relative_to(ROOT))
+        for language in RUNNABLE:
+            assert len(blocks(name, language)) == run_by_tests.get((name, language), 0), name
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_each_link_of_a_page_leads_to_a_file(page: Path) -> None:
+    missing = [target for target in links(page) if not (page.parent / target).exists()]
+    assert not missing

@@ -1,0 +1,89 @@
+"""A real issuer process on SQLite, filled by `ephemera apply`."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from ephemera_issuer.demo.process import Service
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+REGISTRY = """
+[[audiences]]
+id = "https://billing.internal"
+scopes = ["invoices:read", "invoices:write"]
+max_lifetime = "5m"
+
+[[audiences]]
+id = "https://ledger.internal"
+scopes = ["entries:read"]
+
+[[clients]]
+id = "orders"
+secret = "generate"
+
+[[grants]]
+client = "orders"
+audience = "https://billing.internal"
+scopes = ["invoices:read"]
+
+[[grants]]
+client = "orders"
+audience = "https://ledger.internal"
+scopes = ["entries:read"]
+"""
+
+
+@dataclass(frozen=True)
+class Issuer:
+    """A running issuer: where it is, and what its client knows."""
+
+    url: str
+    secret_file: Path
+    environment: dict[str, str] = field(repr=False)
+
+    @property
+    def client_secret(self) -> str:
+        return self.secret_file.read_text().strip()
+
+    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "ephemera_issuer", *arguments],
+            env=self.environment | {"EPHEMERA_ISSUER": self.url},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+
+
+@contextmanager
+def run_issuer(folder: Path, *, registry: str = REGISTRY) -> Iterator[Issuer]:
+    """Run a new issuer in `folder`, on a free port, until the block ends."""
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith("EPHEMERA_")
+    } | {
+        "EPHEMERA_DATABASE_URL": f"sqlite:///{folder / 'ephemera.db'}",
+        "EPHEMERA_LISTEN": "127.0.0.1:0",
+    }
+    (folder / "registry.toml").write_text(registry)
+    subprocess.run(
+        [sys.executable, "-m", "ephemera_issuer"]
+        + ["apply", "registry.toml", "--secrets-dir", "secrets"],
+        cwd=folder,
+        env=environment,
+        check=True,
+        capture_output=True,
+    )
+    secret_file = folder / "secrets" / "orders.secret"
+    service = Service("issuer", ["ephemera_issuer", "serve"], environment=environment)
+    try:
+        yield Issuer(service.url, secret_file, environment)
+    finally:
+        assert service.stop() == 0, "".join(service.output)
