@@ -6,6 +6,7 @@ from ephemera_client.instant import Instant
 from ephemera_client.replay.claim import AcceptedOnce, Claim, Purpose
 from ephemera_client.replay.none import NoReplayCache
 from ephemera_client.replay.single_process import SingleProcessReplayCache
+from ephemera_client.replay.sqlite import SQLiteReplayCache
 
 __all__ = [
     "AcceptedOnce",
@@ -13,6 +14,7 @@ __all__ = [
     "NoReplayCache",
     "Purpose",
     "ReplayCache",
+    "SQLiteReplayCache",
     "SingleProcessReplayCache",
 ]
 
