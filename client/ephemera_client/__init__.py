@@ -5,7 +5,9 @@ calling service asks with `TokenClient` or `AsyncTokenClient`. Whatever goes wro
 classes in `ephemera_client.errors`.
 """
 
+from ephemera_client.any_issuer import AnyIssuer
 from ephemera_client.asgi import RequireToken, access_token
+from ephemera_client.assertion import PrivateKeyJWT
 from ephemera_client.credential import ClientSecret
 from ephemera_client.errors import (
     AlgorithmRefused,
@@ -42,14 +44,16 @@ from ephemera_client.errors import (
     TokenTooLarge,
     TypeRefused,
 )
+from ephemera_client.foreign import AsyncForeignVerifier, ForeignVerifier
 from ephemera_client.jwks import Keys, KeysStatus, RemoteKeys, StaticKeys
 from ephemera_client.replay import (
     Claim,
     NoReplayCache,
     ReplayCache,
     SingleProcessReplayCache,
+    SQLiteReplayCache,
 )
-from ephemera_client.token import AccessToken
+from ephemera_client.token import AccessToken, ForeignAccessToken
 from ephemera_client.token_request import IssuedToken
 from ephemera_client.tokens import AsyncTokenClient, TokenClient
 from ephemera_client.transport import Target
@@ -58,6 +62,8 @@ from ephemera_client.verifier import AsyncVerifier, Verifier, VerifierStatus
 __all__ = [
     "AccessToken",
     "AlgorithmRefused",
+    "AnyIssuer",
+    "AsyncForeignVerifier",
     "AsyncTokenClient",
     "AsyncVerifier",
     "AudienceMismatch",
@@ -68,6 +74,8 @@ __all__ = [
     "ClientSecret",
     "ConfigurationError",
     "EphemeraError",
+    "ForeignAccessToken",
+    "ForeignVerifier",
     "HeaderRefused",
     "InsufficientScope",
     "IssuedBeforeLedger",
@@ -83,12 +91,14 @@ __all__ = [
     "LifetimeTooLong",
     "NoReplayCache",
     "OriginNotListed",
+    "PrivateKeyJWT",
     "RemoteKeys",
     "ReplayCache",
     "ReplayCacheUnavailable",
     "RequestMalformed",
     "RequireToken",
     "ResponseInvalid",
+    "SQLiteReplayCache",
     "SenderConstraintUnverified",
     "SignatureInvalid",
     "SingleProcessReplayCache",

@@ -1,4 +1,4 @@
-"""The calling team's command: `python -m ephemera_client token | inspect | verify`.
+"""The calling team's command: `python -m ephemera_client keygen | token | inspect | verify`.
 
 Exit status 0, 1 where the issuer or the verifier says no, 2 where the command is wrong.
 """
@@ -7,9 +7,11 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
-from ephemera_client import compact, instant
-from ephemera_client.credential import ClientSecret
+from ephemera_client import compact, instant, keygen
+from ephemera_client.assertion import PrivateKeyJWT
+from ephemera_client.credential import ClientSecret, Credential
 from ephemera_client.errors import (
     ConfigurationError,
     EphemeraError,
@@ -24,6 +26,8 @@ from ephemera_client.verifier import Verifier
 
 _REFUSED = 1
 _MISTAKEN = 2
+
+_KEY_FILE = "EPHEMERA_CLIENT_KEY_FILE"
 
 # A header line around the largest token that is looked at.
 _INPUT_BYTES = 16_384
@@ -51,16 +55,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _keygen(chosen: argparse.Namespace) -> None:
+    written = keygen.write(chosen.name, Path(chosen.directory), algorithm=chosen.algorithm)
+    _say(f"{written.private}: the private key; keep it where only {chosen.name!a} can read it")
+    _say(f"{written.public}: the public key, kid {written.kid}; for the issuer's registry")
+
+
 def _token(chosen: argparse.Namespace) -> None:
     with TokenClient(
         _setting(chosen, "issuer"),
         client_id=_setting(chosen, "client-id"),
-        credential=ClientSecret.from_file(_setting(chosen, "secret-file")),
+        credential=_credential(chosen),
         unencrypted_hosts=chosen.unencrypted_host,
         ca_file=chosen.ca_file,
     ) as tokens:
         token = tokens.get(chosen.audience, scopes=chosen.scope or None, lifetime=chosen.lifetime)
     _say(f"Authorization: Bearer {token}" if chosen.header else str(token))
+
+
+def _credential(chosen: argparse.Namespace) -> Credential:
+    # What is given at the shell comes before what is in the environment, of either kind.
+    key_file = chosen.key_file or (not chosen.secret_file and os.environ.get(_KEY_FILE))
+    if key_file:
+        return PrivateKeyJWT.from_file(key_file)
+    return ClientSecret.from_file(_setting(chosen, "secret-file"))
 
 
 def _inspect(chosen: argparse.Namespace) -> None:
@@ -87,7 +105,7 @@ def _verify(chosen: argparse.Namespace) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m ephemera_client",
-        description="Ask for a token, look into one, verify one.",
+        description="Make a key, ask for a token, look into one, verify one.",
         allow_abbrev=False,
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -105,12 +123,22 @@ def _parser() -> argparse.ArgumentParser:
     showing = argparse.ArgumentParser(add_help=False)
     showing.add_argument("token", nargs="?", help="the token; without it, standard input is read")
 
+    making = commands.add_parser(
+        "keygen", allow_abbrev=False, help="make a client's private key and its public half"
+    )
+    making.add_argument("name", help="of the client; NAME.pem and NAME.jwks.json are written")
+    making.add_argument("--directory", default=".", help="where to; the current one by default")
+    making.add_argument("--algorithm", choices=sorted(ALGORITHMS), default="ES256")
+    making.set_defaults(run=_keygen)
+
     token = commands.add_parser(
         "token", parents=[reaching], allow_abbrev=False, help="ask the issuer for a token"
     )
     token.add_argument("audience", help="identifier of the API to call")
     token.add_argument("--client-id", help="(or EPHEMERA_CLIENT_ID)")
-    token.add_argument(
+    proof = token.add_mutually_exclusive_group()
+    proof.add_argument("--key-file", help=f"PEM or JWK file with the private key (or {_KEY_FILE})")
+    proof.add_argument(
         "--secret-file", help="file with the client secret (or EPHEMERA_CLIENT_SECRET_FILE)"
     )
     token.add_argument("--lifetime", type=int, help="seconds")

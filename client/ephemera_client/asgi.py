@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMappi
 from typing import Any
 
 from ephemera_client import bearer
+from ephemera_client.any_issuer import AnyIssuer
 from ephemera_client.errors import ConfigurationError, InsufficientScope
 from ephemera_client.scope import scope_set
 from ephemera_client.token import AccessToken
@@ -34,7 +35,11 @@ class RequireToken:
     """
 
     def __init__(
-        self, app: Application, verifier: AsyncVerifier, *, scopes: Iterable[str] = ()
+        self,
+        app: Application,
+        verifier: AsyncVerifier | AnyIssuer[AsyncVerifier],
+        *,
+        scopes: Iterable[str] = (),
     ) -> None:
         self._app = app
         self._verifier = verifier

@@ -4,7 +4,6 @@ Pure: the key is at hand, the replay cache comes after.
 """
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from ephemera_client.compact import Compact
@@ -24,38 +23,27 @@ from ephemera_client.errors import (
     TokenNotYetValid,
     TypeRefused,
 )
+from ephemera_client.expected import RFC9068, Expected, Profile
 from ephemera_client.instant import Instant
 from ephemera_client.jwk import MAX_KID_LENGTH, VerificationKey
-from ephemera_client.token import AccessToken
+from ephemera_client.token import AccessToken, ForeignAccessToken
 
 # Extensions that change what the signature covers, and keys that the token itself would bring.
 _NEVER = frozenset({"crit", "b64", "zip", "jwk", "jku", "x5u", "x5c"})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Expected:
-    """What a verifier accepts; `leeway` and `max_lifetime` in seconds."""
-
-    issuer: str
-    audience: str
-    algorithms: tuple[str, ...]
-    leeway: float
-    max_lifetime: int
-
-
-def kid_of(header: Mapping[str, Any], *, algorithms: tuple[str, ...]) -> str:
+def kid_of(header: Mapping[str, Any], *, expected: Expected) -> str:
     """Check a header before any key is looked up, and return its `kid`.
 
     Raises:
-        AlgorithmRefused: `alg` is not among `algorithms`.
-        TypeRefused: `typ` is not `at+jwt` or `application/at+jwt` (RFC 9068 §4).
+        AlgorithmRefused: `alg` is not one that is expected.
+        TypeRefused: nor is `typ`: `at+jwt` or `application/at+jwt` (RFC 9068 §4).
         HeaderRefused: `kid` is missing, or a header is there that must not be.
     """
-    if header.get("alg") not in algorithms:
-        raise AlgorithmRefused(f"alg is not {' or '.join(algorithms)}")
-    typ = header.get("typ")
-    if typ != "at+jwt" and not _is_access_token(typ):
-        raise TypeRefused("typ is not at+jwt")
+    if header.get("alg") not in expected.algorithms:
+        raise AlgorithmRefused(f"alg is not {' or '.join(expected.algorithms)}")
+    if header.get("typ") != "at+jwt" or expected.profile is not RFC9068:
+        _check_type(header, expected.profile.types)
     kid = header.get("kid")
     if not isinstance(kid, str) or not 0 < len(kid) <= MAX_KID_LENGTH:
         raise HeaderRefused(f"kid is not a string of 1 to {MAX_KID_LENGTH} characters")
@@ -85,21 +73,30 @@ def accept(
     if claims.get("iss") != expected.issuer:
         _check_text(claims, "iss")
         raise IssuerMismatch(f"iss is not {expected.issuer}")
+    profile = expected.profile
     if claims.get("aud") != expected.audience:
-        _check_text(claims, "aud")
-        raise AudienceMismatch(f"aud is not {expected.audience}: the token is for another API")
+        _check_audience(claims, expected)
     _check_times(claims, expected, now.wall)
     _check_text(claims, "sub")
-    _check_text(claims, "client_id")
-    _check_text(claims, "jti")
-    granted = _scopes(claims)
+    _check_text(claims, profile.client_claim)
+    if "jti" in claims or not profile.jti_optional:
+        _check_text(claims, "jti")
+    granted = _scopes(claims, profile)
     if not granted.issuperset(scopes):
         raise InsufficientScope(
             f"the call needs the scopes {' '.join(sorted(scopes))}", required=scopes
         )
     if "cnf" in claims:
         raise SenderConstraintUnverified("the token is bound to its sender (cnf): not checked here")
-    return AccessToken(claims, scopes=granted, accepted_at=now)
+    if profile is RFC9068:
+        return AccessToken(claims, scopes=granted, accepted_at=now)
+    return ForeignAccessToken(
+        claims,
+        scopes=granted,
+        accepted_at=now,
+        client_id=claims[profile.client_claim],
+        audience=expected.audience,
+    )
 
 
 def expired(token: AccessToken, *, leeway: float, now: Instant) -> bool:
@@ -107,9 +104,23 @@ def expired(token: AccessToken, *, leeway: float, now: Instant) -> bool:
     return token.expires_at <= token.accepted_at.wall + now.since(token.accepted_at) - leeway
 
 
-def _is_access_token(typ: object) -> bool:
+def _check_type(header: Mapping[str, Any], types: tuple[str | None, ...]) -> None:
     # Media types are case-insensitive, and so is the prefix that may be left out (RFC 7515 §4.1.9).
-    return isinstance(typ, str) and typ.lower() in {"at+jwt", "application/at+jwt"}
+    typ = header.get("typ")
+    known = typ.lower().removeprefix("application/") if isinstance(typ, str) else None
+    if known not in types or (known is None and "typ" in header):
+        raise TypeRefused(f"typ is not {' or '.join(name or 'absent' for name in types)}")
+
+
+def _check_audience(claims: Mapping[str, Any], expected: Expected) -> None:
+    audiences = claims.get("aud")
+    if not expected.profile.audience_list or not isinstance(audiences, list):
+        _check_text(claims, "aud")
+    elif not all(isinstance(audience, str) for audience in audiences):
+        raise ClaimInvalid("aud is not a list of strings")
+    elif expected.audience in audiences:
+        return
+    raise AudienceMismatch(f"aud is not {expected.audience}: the token is for another API")
 
 
 def _check_times(claims: Mapping[str, Any], expected: Expected, wall: float) -> None:
@@ -134,13 +145,18 @@ def _check_times(claims: Mapping[str, Any], expected: Expected, wall: float) -> 
         raise LifetimeTooLong(f"the token lives longer than {expected.max_lifetime} s")
 
 
-def _scopes(claims: Mapping[str, Any]) -> frozenset[str]:
-    scope = claims.get("scope", "")
+def _scopes(claims: Mapping[str, Any], profile: Profile) -> frozenset[str]:
+    name = profile.scope_claim
+    scope = claims.get(name, "")
+    if isinstance(scope, list) and profile.scope_list:
+        if not all(isinstance(one, str) and one and " " not in one for one in scope):
+            raise ClaimInvalid(f"{name} is not a list of scopes")
+        return frozenset(scope)
     if not isinstance(scope, str):
-        raise ClaimInvalid("scope is not a string")
+        raise ClaimInvalid(f"{name} is not a string")
     scopes = frozenset(scope.split(" ")) if scope else frozenset[str]()
     if "" in scopes:
-        raise ClaimInvalid("scope is not a list separated by single spaces")
+        raise ClaimInvalid(f"{name} is not a list separated by single spaces")
     return scopes
 
 

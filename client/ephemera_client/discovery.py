@@ -11,11 +11,15 @@ MAX_BYTES = 50 * 1024
 
 
 class Metadata(NamedTuple):
-    """What verifiers and calling services need of the document; both URLs are the issuer's own."""
+    """What verifiers and calling services need of the document; both URLs are the issuer's own.
+
+    `max_count` is how many tokens one request may ask for: 1 where the issuer does not say.
+    """
 
     issuer: str
     token_endpoint: str
     jwks_uri: str
+    max_count: int
 
 
 class MetadataInvalid(ValueError):
@@ -57,7 +61,15 @@ def parse(body: bytes, *, issuer: str) -> Metadata:
         issuer,
         _endpoint(document, "token_endpoint", issuer),
         _endpoint(document, "jwks_uri", issuer),
+        _max_count(document),
     )
+
+
+def _max_count(document: dict[str, object]) -> int:
+    count = document.get("ephemera_max_count", 1)
+    if type(count) is not int or count < 1:
+        raise MetadataInvalid("ephemera_max_count in the metadata is not a positive whole number")
+    return count
 
 
 def _endpoint(document: dict[str, object], name: str, issuer: str) -> str:

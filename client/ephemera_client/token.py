@@ -27,7 +27,7 @@ class AccessToken:
 
     def __repr__(self) -> str:
         return (
-            f"AccessToken(client_id={self.client_id!r}, audience={self.audience!r}, "
+            f"{type(self).__name__}(client_id={self.client_id!r}, audience={self.audience!r}, "
             f"scopes={sorted(self.scopes)!r}, expires_at={self.expires_at})"
         )
 
@@ -98,3 +98,42 @@ class AccessToken:
             raise InsufficientScope(
                 f"the call needs the scopes {' '.join(sorted(scopes))}", required=scopes
             )
+
+
+class ForeignAccessToken(AccessToken):
+    """A token of another issuer, which may say who calls whom in a way of its own.
+
+    `audience` is the one that it was verified for, though it may name others. `token_id` is empty
+    where the issuer gives none.
+    """
+
+    __slots__ = ("_audience", "_client_id")
+
+    def __init__(
+        self,
+        claims: Mapping[str, Any],
+        *,
+        scopes: frozenset[str],
+        accepted_at: Instant,
+        client_id: str,
+        audience: str,
+    ) -> None:
+        super().__init__(claims, scopes=scopes, accepted_at=accepted_at)
+        self._client_id = client_id
+        self._audience = audience
+
+    @property
+    def client_id(self) -> str:
+        """The calling service."""
+        return self._client_id
+
+    @property
+    def audience(self) -> str:
+        """The API that it was verified for."""
+        return self._audience
+
+    @property
+    def token_id(self) -> str:
+        """The `jti`, or an empty string."""
+        value: str = self._claims.get("jti", "")
+        return value

@@ -29,7 +29,7 @@ _MEANINGS: Mapping[str, str] = {
     "unsupported_grant_type": "it does not offer the client_credentials grant",
 }
 
-MAX_BYTES = 64 * 1024
+MAX_BYTES = 512 * 1024  # 100 of the largest tokens that an issuer of ours mints, and some room
 
 OK = 200
 _UNAUTHORIZED = 401
@@ -38,11 +38,15 @@ _SERVER_ERRORS = range(500, 600)
 
 
 class Wanted(NamedTuple):
-    """A token to ask for; no scopes means all that policy grants, no lifetime the issuer's."""
+    """Tokens to ask for; no scopes means all that policy grants, no lifetime the issuer's.
+
+    A `number` over 1 is for issuers whose metadata offer as many: all are issued, or none is.
+    """
 
     audience: str
     scopes: frozenset[str] | None
     lifetime: int | None
+    number: int = 1
 
 
 class Asker(NamedTuple):
@@ -120,13 +124,18 @@ def form(wanted: Wanted, proof: Mapping[str, str]) -> bytes:
         parameters["scope"] = " ".join(sorted(wanted.scopes))
     if wanted.lifetime is not None:
         parameters["lifetime"] = str(wanted.lifetime)
+    if wanted.number > 1:
+        parameters["count"] = str(wanted.number)
     return urlencode(parameters).encode()
 
 
-def issued(response: Response, wanted: Wanted, *, asker: Asker, now: float) -> IssuedToken:
+def issued(
+    response: Response, wanted: Wanted, *, asker: Asker, now: float
+) -> tuple[IssuedToken, ...]:
     """Read the answer to a request for `wanted` that was sent at `now`, Unix seconds.
 
-    A response that does not say whether the token is single use is taken to say yes.
+    Returns as many tokens as were wanted, no two of them the same. A response that does not say
+    whether a token is single use is taken to say yes.
 
     Raises:
         ClientRefused: the issuer does not accept the credential.
@@ -140,7 +149,7 @@ def issued(response: Response, wanted: Wanted, *, asker: Asker, now: float) -> I
         raise _refused(response.status, document, asker)
     if document is None:
         raise ResponseInvalid(f"{asker.issuer} answered with something other than a JSON object")
-    return _token(document, wanted, asker.issuer, now)
+    return _tokens(document, wanted, asker.issuer, now)
 
 
 def require_available(response: Response, *, asker: Asker, now: float) -> None:
@@ -167,26 +176,42 @@ def _document(body: bytes) -> dict[str, Any] | None:
     return document if isinstance(document, dict) else None
 
 
-def _token(document: dict[str, Any], wanted: Wanted, issuer: str, sent_at: float) -> IssuedToken:
-    value, kind = document.get("access_token"), document.get("token_type")
+def _tokens(
+    document: dict[str, Any], wanted: Wanted, issuer: str, sent_at: float
+) -> tuple[IssuedToken, ...]:
+    values, kind = _values(document, wanted.number, issuer), document.get("token_type")
     expires_in = document.get("expires_in")
     scope = document.get("scope", " ".join(wanted.scopes or ()))
     single_use = document.get("single_use", True)
-    if not isinstance(value, str) or not _TOKEN.fullmatch(value):
-        raise ResponseInvalid(f"{issuer} answered without a usable access_token")
     if not isinstance(kind, str) or kind.lower() != "bearer":
         raise ResponseInvalid(f"{issuer} answered with a token_type other than Bearer")
     if type(expires_in) is not int or expires_in < 1:
         raise ResponseInvalid(f"{issuer} answered without a usable expires_in")
     if not isinstance(scope, str) or type(single_use) is not bool:
         raise ResponseInvalid(f"{issuer} answered with a scope or single_use of the wrong type")
-    return IssuedToken(
-        value,
-        audience=wanted.audience,
-        scopes=frozenset(scope.split()),
-        expires_at=sent_at + expires_in,
-        single_use=single_use,
+    scopes = frozenset(scope.split())
+    return tuple(
+        IssuedToken(
+            value,
+            audience=wanted.audience,
+            scopes=scopes,
+            expires_at=sent_at + expires_in,
+            single_use=single_use,
+        )
+        for value in values
     )
+
+
+def _values(document: dict[str, Any], count: int, issuer: str) -> list[str]:
+    additional = document.get("additional_tokens", [])
+    if not isinstance(additional, list):
+        raise ResponseInvalid(f"{issuer} answered with additional_tokens of the wrong type")
+    values = [document.get("access_token"), *additional]
+    if not all(isinstance(value, str) and _TOKEN.fullmatch(value) for value in values):
+        raise ResponseInvalid(f"{issuer} answered without a usable access_token")
+    if len(values) != count or len(set(values)) != count:
+        raise ResponseInvalid(f"{issuer} answered with another number of tokens than {count}")
+    return values
 
 
 def _refused(

@@ -72,10 +72,11 @@ class TokenSource:
         sent_at = self._clock().wall
         answer = yield Step(endpoint, headers, token_request.form(wanted, proof.form))
         try:
-            return token_request.issued(answer, wanted, asker=self._asker, now=sent_at)
+            (token,) = token_request.issued(answer, wanted, asker=self._asker, now=sent_at)
         except ResponseInvalid:
             self._learned = None
             raise
+        return token
 
     def unavailable(self, failure: HttpFailed) -> IssuerUnavailable:
         """Return the error for an exchange that had no answer."""

@@ -14,15 +14,14 @@ from ephemera_client.errors import (
     ReplayCacheUnavailable,
     TokenExpired,
 )
+from ephemera_client.expected import RFC9068, Expected, algorithms
 from ephemera_client.http import CaFile, check_url, origin
 from ephemera_client.instant import Clock, Instant
-from ephemera_client.jwk import ALGORITHMS, VerificationKey
+from ephemera_client.jwk import VerificationKey
 from ephemera_client.jwks import Keys, KeysStatus, RemoteKeys
 from ephemera_client.replay import AcceptedOnce, Claim, ReplayCache
 from ephemera_client.token import AccessToken
 
-MAX_LEEWAY = 30
-MAX_LIFETIME = 900
 _REMEMBERED_HEADERS = 64
 
 
@@ -34,7 +33,7 @@ class VerifierStatus(NamedTuple):
     keys: KeysStatus
 
 
-class _Checks:
+class Checks:
     """The parts of a verifier, and what both kinds do with them without waiting."""
 
     __slots__ = ("_clock", "_expected", "_headers", "_keys", "_replay_cache")
@@ -49,20 +48,11 @@ class _Checks:
         keys: Keys | None = None,
         jwks_url: str | None = None,
         leeway: float = 5,
-        max_lifetime: int = MAX_LIFETIME,
+        max_lifetime: int = RFC9068.longest_lifetime,
         unencrypted_hosts: Collection[str] = (),
         ca_file: CaFile = None,
         clock: Clock = instant.read,
     ) -> None:
-        algorithms = (algorithm,) if isinstance(algorithm, str) else tuple(algorithm)
-        if not algorithms or not set(algorithms) <= set(ALGORITHMS):
-            raise ConfigurationError(f"algorithm must be one of {', '.join(ALGORITHMS)}")
-        if not isinstance(audience, str) or not audience:
-            raise ConfigurationError("audience must be the identifier of this API")
-        if type(leeway) not in {int, float} or not 0 <= leeway <= MAX_LEEWAY:
-            raise ConfigurationError(f"leeway must be from 0 to {MAX_LEEWAY} seconds")
-        if type(max_lifetime) is not int or not 0 < max_lifetime <= MAX_LIFETIME:
-            raise ConfigurationError(f"max_lifetime must be from 1 to {MAX_LIFETIME} seconds")
         check_url(issuer, unencrypted_hosts=unencrypted_hosts, what="issuer")
         if origin(issuer) != issuer:
             raise ConfigurationError(
@@ -72,14 +62,20 @@ class _Checks:
             keys = RemoteKeys(jwks_url, ca_file=ca_file, unencrypted_hosts=unencrypted_hosts)
         elif jwks_url is not None or ca_file is not None:
             raise ConfigurationError("keys= are told their own jwks_url and ca_file")
-        keys.bind(issuer=issuer, clock=clock)
-        self._expected = claims.Expected(
+        expected = Expected(
             issuer=issuer,
             audience=audience,
-            algorithms=algorithms,
+            algorithms=algorithms(algorithm),
             leeway=leeway,
             max_lifetime=max_lifetime,
         )
+        self._assemble(expected, keys, replay_cache, clock)
+
+    def _assemble(
+        self, expected: Expected, keys: Keys, replay_cache: ReplayCache, clock: Clock
+    ) -> None:
+        keys.bind(issuer=expected.issuer, clock=clock)
+        self._expected = expected
         self._keys = keys
         self._replay_cache = replay_cache
         self._clock = clock
@@ -118,7 +114,7 @@ class _Checks:
         if isinstance(scopes, str):
             raise ConfigurationError("scopes must be a set of scopes, not one string")
         parts = compact.parse(raw, headers=self._headers)
-        return parts, claims.kid_of(parts.header, algorithms=self._expected.algorithms)
+        return parts, claims.kid_of(parts.header, expected=self._expected)
 
     def _accept(
         self,
@@ -136,7 +132,7 @@ class _Checks:
             self._headers[parts.header_segment] = parts.header
         said = parts.claims
         return token, Claim(
-            "token", said["iss"], said["sub"], said["jti"], said["iat"], said["exp"]
+            "token", said["iss"], said["sub"], token.token_id, said["iat"], said["exp"]
         )
 
     def _admit(self, token: AccessToken) -> AccessToken:
@@ -146,7 +142,7 @@ class _Checks:
         return token
 
 
-class Verifier(_Checks):
+class Verifier(Checks):
     """Accepts the access tokens of one issuer for one audience. Any number of threads may share it.
 
     Args:
@@ -202,7 +198,7 @@ class Verifier(_Checks):
         self._keys.warm()
 
 
-class AsyncVerifier(_Checks):
+class AsyncVerifier(Checks):
     """`Verifier` for asyncio and trio: the same arguments, `verify` and `warm` are awaited."""
 
     __slots__ = ()

@@ -250,7 +250,7 @@ class Issuer:
         if asked.path == "/jwks":
             return _json(**self.jwks)
         form = {name: values[0] for name, values in parse_qs(asked.body.decode()).items()}
-        _, _, basic = asked.headers["authorization"].partition(" ")
+        _, _, basic = asked.headers.get("authorization", "").partition(" ")
         with self._lock:
             self.token_requests.append(form | {"basic": b64decode(basic).decode()})
             planned = self.planned.pop(0) if self.planned else None

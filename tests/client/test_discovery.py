@@ -98,3 +98,14 @@ def test_an_endpoint_elsewhere_is_refused_and_not_quoted(name: str, url: Any) ->
 def test_what_is_no_json_object_is_refused(body: bytes) -> None:
     with pytest.raises(MetadataInvalid, match="not a JSON object"):
         parse(body, issuer=ISSUER)
+
+
+def test_an_issuer_says_how_many_tokens_one_request_may_ask_for() -> None:
+    assert parse(_document(ephemera_max_count=100), issuer=ISSUER).max_count == 100
+    assert parse(_document(), issuer=ISSUER).max_count == 1
+
+
+@pytest.mark.parametrize("count", [0, -1, 1.5, True, "100", None])
+def test_a_number_that_makes_no_sense_spoils_the_document(count: Any) -> None:
+    with pytest.raises(MetadataInvalid, match="ephemera_max_count"):
+        parse(_document(ephemera_max_count=count), issuer=ISSUER)

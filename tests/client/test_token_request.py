@@ -24,7 +24,8 @@ NOW = 1_700_000_000.0
 
 def _issued(response: Response, wanted: Wanted = WANTED) -> IssuedToken:
     asker = Asker(ISSUER, "orders", "client_secret_basic")
-    return issued(response, wanted, asker=asker, now=NOW)
+    (token,) = issued(response, wanted, asker=asker, now=NOW)
+    return token
 
 
 def _success(**changes: Any) -> Response:
@@ -222,3 +223,49 @@ def test_the_wait_that_it_asks_for_is_seconds_or_a_date(value: str, seconds: flo
     with pytest.raises(IssuerUnavailable) as refused:
         _issued(Response(503, {"retry-after": value}, b""))
     assert refused.value.retry_after == seconds
+
+
+def _many(response: Response, number: int = 3) -> tuple[IssuedToken, ...]:
+    asker = Asker(ISSUER, "orders", "private_key_jwt")
+    return issued(response, WANTED._replace(number=number), asker=asker, now=NOW)
+
+
+def test_the_form_asks_for_many_where_many_are_wanted() -> None:
+    assert parse_qs(form(WANTED._replace(number=3), {}).decode())["count"] == ["3"]
+
+
+def test_many_tokens_come_in_order_and_each_says_what_the_response_said() -> None:
+    tokens = _many(_success(additional_tokens=["d.e.f", "g.h.i"]))
+    assert tokens == ("aaa.bbb.ccc", "d.e.f", "g.h.i")
+    for token in tokens:
+        assert (token.audience, token.scopes) == (AUDIENCE, frozenset({"invoices:read"}))
+        assert (token.expires_at, token.single_use) == (NOW + 120, True)
+
+
+@pytest.mark.parametrize(
+    "additional",
+    [
+        ...,
+        None,
+        "d.e.f",
+        {"d.e.f": 1, "g.h.i": 2},
+        [],
+        ["d.e.f"],
+        ["d.e.f", "g.h.i", "j.k.l"],
+        ["d.e.f", "d.e.f"],
+        ["d.e.f", "aaa.bbb.ccc"],
+        ["d.e.f", None],
+        ["d.e.f", "g h"],
+        ["d.e.f", {"access_token": "g.h.i"}],
+    ],
+)
+def test_another_number_of_tokens_or_anything_else_is_invalid(additional: Any) -> None:
+    with pytest.raises(ResponseInvalid) as refused:
+        _many(_success(additional_tokens=additional))
+    assert "d.e.f" not in str(refused.value)
+
+
+def test_tokens_that_were_not_asked_for_are_invalid() -> None:
+    assert _many(_success(additional_tokens=[]), 1) == ("aaa.bbb.ccc",)
+    with pytest.raises(ResponseInvalid, match="another number of tokens than 1"):
+        _many(_success(additional_tokens=["d.e.f"]), 1)

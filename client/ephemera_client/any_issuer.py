@@ -1,0 +1,103 @@
+"""One API, tokens of several issuers."""
+
+from collections.abc import Collection, Coroutine, Iterable, Mapping
+from types import MappingProxyType
+from typing import Any, Generic, TypeVar, overload
+
+from ephemera_client import compact
+from ephemera_client.errors import ConfigurationError, IssuerMismatch
+from ephemera_client.token import AccessToken
+from ephemera_client.verifier import AsyncVerifier, Verifier, VerifierStatus
+
+V = TypeVar("V", Verifier, AsyncVerifier)
+
+
+class AnyIssuer(Generic[V]):
+    """Hands each token to the verifier of the issuer that it names, which then checks everything.
+
+    The name alone is trusted for no more than that: a token that lies about it meets the keys of
+    an issuer that did not sign it.
+
+    Args:
+        verifiers: of different issuers, and all of one kind: `Verifier` (`ForeignVerifier`), or
+            `AsyncVerifier` (`AsyncForeignVerifier`), whose `verify` and `warm` are awaited. The
+            last is the one that callers are to move to.
+
+    Raises:
+        ConfigurationError: there are none, two of one issuer, or both kinds.
+    """
+
+    __slots__ = ("_last", "_verifiers")
+
+    def __init__(self, verifiers: Iterable[V]) -> None:
+        found = list(verifiers)
+        by_issuer = {verifier.issuer: verifier for verifier in found}
+        kinds = {isinstance(verifier, AsyncVerifier) for verifier in found}
+        if not found or len(by_issuer) != len(found):
+            raise ConfigurationError("verifiers must be of different issuers, one at least")
+        if len(kinds) != 1:
+            raise ConfigurationError("verifiers must be all Verifier or all AsyncVerifier")
+        self._verifiers: Mapping[str, V] = MappingProxyType(by_issuer)
+        self._last: V = found[-1]
+
+    def __repr__(self) -> str:
+        return f"AnyIssuer({list(self._verifiers.values())!r})"
+
+    @property
+    def audience(self) -> str:
+        """What challenges tell a caller to ask a token for: the last verifier's."""
+        return self._last.audience
+
+    @overload
+    def verify(
+        self: "AnyIssuer[Verifier]", raw: str, *, scopes: Collection[str] = ...
+    ) -> AccessToken: ...
+
+    @overload
+    def verify(
+        self: "AnyIssuer[AsyncVerifier]", raw: str, *, scopes: Collection[str] = ...
+    ) -> Coroutine[Any, Any, AccessToken]: ...
+
+    def verify(self, raw: str, *, scopes: Collection[str] = frozenset()) -> Any:
+        """Do as `verify` of the verifier whose issuer the token names.
+
+        Raises:
+            IssuerMismatch: it names none of them.
+        """
+        issuer = compact.parse(raw).claims.get("iss")
+        verifier = self._verifiers.get(issuer) if isinstance(issuer, str) else None
+        if verifier is None:
+            raise IssuerMismatch(f"iss is none of {', '.join(self._verifiers)}")
+        return verifier.verify(raw, scopes=scopes)
+
+    @overload
+    def warm(self: "AnyIssuer[Verifier]") -> None: ...
+
+    @overload
+    def warm(self: "AnyIssuer[AsyncVerifier]") -> Coroutine[Any, Any, None]: ...
+
+    def warm(self) -> Any:
+        """Load the keys of all of them before traffic comes.
+
+        Raises:
+            KeysUnavailable: those of one cannot be loaded.
+        """
+        if isinstance(self._last, AsyncVerifier):
+            return self._warm_async()
+        for verifier in self._verifiers.values():
+            verifier.warm()
+        return None
+
+    def still_valid(self, token: AccessToken) -> bool:
+        """Say whether a token that one of them accepted may still be acted on."""
+        verifier = self._verifiers.get(token.issuer)
+        return verifier is not None and verifier.still_valid(token)
+
+    def status(self) -> Mapping[str, VerifierStatus]:
+        """Say of each, by its issuer, what readiness wants to know."""
+        return {issuer: verifier.status() for issuer, verifier in self._verifiers.items()}
+
+    async def _warm_async(self) -> None:
+        for verifier in self._verifiers.values():
+            if isinstance(verifier, AsyncVerifier):
+                await verifier.warm()
