@@ -6,13 +6,18 @@
     ├── RegistryInvalid        registry files have problems; nothing was applied
     ├── SecretFileProblem      a generated secret cannot be written to its file; nothing was applied
     ├── UnknownClient          no client of that name is in the registry
+    ├── RollRefused            a client would have too many credentials, or none
+    ├── InitRefused            files to start from are there already, or cannot be written
     ├── SettingsInvalid        a setting, or the name of one, is wrong; nothing was started
     ├── DatabaseUnusable       the database cannot be opened, read or written
     │   ├── DatabaseMissing    there is none where it should be
     │   └── DatabaseTooNew     a newer version of Ephemera wrote it; it was not touched
     ├── SealingKeyProblem      the sealing key is missing, unreadable or another one
     ├── KeysConflict           another process changed the signing keys first; nothing was written
+    ├── LedgerUnusable         the ledger of spent assertions cannot be opened
     └── RequestRefused         a token request is refused, with the `error` of RFC 6749 §5.2
+        ├── PolicyRefused      because policy says so; it names the rule
+        └── Unavailable        because something cannot be known just now; it says when to come back
 
 Texts may quote configuration and file names, never a secret and never what a caller sent.
 HTTP statuses are the business of `edge`.
@@ -24,6 +29,8 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from ephemera_issuer.policy import Rule
 
 RefusalCode = Literal[
     "invalid_request",
@@ -76,6 +83,14 @@ class UnknownClient(IssuerError):
     """No client of that name is in the registry."""
 
 
+class RollRefused(IssuerError):
+    """A client's secret cannot be rolled or dropped; the database is as it was."""
+
+
+class InitRefused(IssuerError):
+    """Files to start from are there already, or cannot be written; nothing was overwritten."""
+
+
 class SettingsInvalid(IssuerError):
     """One or more settings are wrong; the text has one line for each."""
 
@@ -100,6 +115,10 @@ class KeysConflict(IssuerError):
     """Another process changed the signing keys between our read and our write; try again."""
 
 
+class LedgerUnusable(IssuerError):
+    """The ledger of spent assertions cannot be opened; nothing was started."""
+
+
 class RequestRefused(IssuerError):
     """A token request is refused.
 
@@ -112,3 +131,19 @@ class RequestRefused(IssuerError):
         self.error: RefusalCode = error
         self.description = description
         super().__init__(f"{error}: {description}")
+
+
+class PolicyRefused(RequestRefused):
+    """Policy refuses a request of a known client; `rule` says which part of it."""
+
+    def __init__(self, error: RefusalCode, description: str, *, rule: Rule) -> None:
+        self.rule = rule
+        super().__init__(error, description)
+
+
+class Unavailable(RequestRefused):
+    """Something that an answer needs cannot be known just now; `retry_after` is in seconds."""
+
+    def __init__(self, description: str, *, retry_after: int = 1) -> None:
+        self.retry_after = retry_after
+        super().__init__("temporarily_unavailable", description)

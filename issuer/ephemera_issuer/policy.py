@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
-from ephemera_issuer.errors import RequestRefused
+from ephemera_issuer.errors import PolicyRefused
 from ephemera_keys.ring import LONGEST_LIFETIME
 
 if TYPE_CHECKING:
     from ephemera_issuer.form import TokenRequest
-    from ephemera_issuer.registry.entries import Client
+    from ephemera_issuer.registry.entries import Client, Registry
     from ephemera_issuer.snapshot import Snapshot
 
 DEFAULT_LIFETIME = 120
 MAXIMUM_LIFETIME = LONGEST_LIFETIME
 """Seconds. The retention of retired keys counts on it, so no setting raises it."""
+
+
+class Rule(Enum):
+    """What decided: for a refusal what is in the way, else what set the lifetime."""
+
+    CLIENT_DISABLED = "client_disabled"
+    NO_GRANT = "no_grant"
+    AUDIENCE_DISABLED = "audience_disabled"
+    SCOPE_NOT_GRANTED = "scope_not_granted"
+    ASKED_LIFETIME = "asked_lifetime"
+    DEFAULT_LIFETIME = "default_lifetime"
+    GRANT_LIFETIME = "grant_lifetime"
+    AUDIENCE_LIFETIME = "audience_lifetime"
+    MAXIMUM_LIFETIME = "maximum_lifetime"
 
 
 class Decision(NamedTuple):
@@ -25,35 +40,63 @@ class Decision(NamedTuple):
     scope: str
     lifetime: int
     single_use: bool
+    rule: Rule
 
 
-def decide(snapshot: Snapshot, client: Client, request: TokenRequest) -> Decision:
+def decide(held: Snapshot | Registry, client: Client, request: TokenRequest) -> Decision:
     """Decide what an authenticated client gets: all that it asked for, or nothing.
 
     Raises:
-        RequestRefused: `invalid_target` where the client has no grant for the audience (existing
-            or not), `invalid_scope` where the grant lacks one of the scopes.
+        PolicyRefused: `unauthorized_client` where the client is disabled, `invalid_target` where
+            it has no grant for the audience (existing or not) or the audience is disabled,
+            `invalid_scope` where the grant lacks one of the scopes.
     """
-    grant = snapshot.grants.get((client.id, request.audience))
+    require_enabled(client)
+    grant = held.grants.get((client.id, request.audience))
     if grant is None:
-        raise RequestRefused("invalid_target", "this client has no grant for that audience")
-    audience = snapshot.audiences[grant.audience]
+        raise PolicyRefused(
+            "invalid_target", "this client has no grant for that audience", rule=Rule.NO_GRANT
+        )
+    audience = held.audiences[grant.audience]
     if audience.disabled:
-        raise RequestRefused("invalid_target", f"{audience.id} is disabled")
+        raise PolicyRefused(
+            "invalid_target",
+            f"{audience.id} is disabled: it gets no tokens until its operators enable it",
+            rule=Rule.AUDIENCE_DISABLED,
+        )
     if request.scopes is None:
         scopes = grant.scopes
     elif request.scopes <= grant.scopes:
         scopes = request.scopes
     else:
-        raise RequestRefused(
+        raise PolicyRefused(
             "invalid_scope",
             f"granted for {audience.id}: {' '.join(sorted(grant.scopes))}",
+            rule=Rule.SCOPE_NOT_GRANTED,
         )
-    asked = DEFAULT_LIFETIME if request.lifetime is None else request.lifetime
-    return Decision(
-        client.id,
-        audience.id,
-        " ".join(sorted(scopes)),
-        min(asked, grant.max_lifetime, audience.max_lifetime, MAXIMUM_LIFETIME),
-        audience.single_use,
-    )
+    lifetime, rule = request.lifetime, Rule.ASKED_LIFETIME
+    if lifetime is None:
+        lifetime, rule = DEFAULT_LIFETIME, Rule.DEFAULT_LIFETIME
+    for most, limit in (
+        (grant.max_lifetime, Rule.GRANT_LIFETIME),
+        (audience.max_lifetime, Rule.AUDIENCE_LIFETIME),
+        (MAXIMUM_LIFETIME, Rule.MAXIMUM_LIFETIME),
+    ):
+        if most < lifetime:
+            lifetime, rule = most, limit
+    scope = " ".join(sorted(scopes))
+    return Decision(client.id, audience.id, scope, lifetime, audience.single_use, rule)
+
+
+def require_enabled(client: Client) -> None:
+    """Refuse a client that was disabled; to be said only to one that proved who it is.
+
+    Raises:
+        PolicyRefused: `unauthorized_client`.
+    """
+    if client.disabled:
+        raise PolicyRefused(
+            "unauthorized_client",
+            f"{client.id} is disabled: nothing is issued to it until an operator enables it",
+            rule=Rule.CLIENT_DISABLED,
+        )

@@ -40,7 +40,8 @@ def listen(address: Address, *, tls_ends_in_front: bool) -> socket.socket:
         raise SettingsInvalid(
             f"EPHEMERA_LISTEN: {host} can be reached from other machines, and this listener speaks "
             "plain HTTP; listen on loopback, or say EPHEMERA_TLS_ENDS_IN_FRONT=true where a proxy "
-            "in front ends TLS"
+            "in front ends TLS, or give the issuer an http name in EPHEMERA_UNENCRYPTED_HOSTS on a "
+            "private network"
         )
     if not host.isascii():
         raise SettingsInvalid(f"EPHEMERA_LISTEN: {host} must be written in ASCII")

@@ -9,8 +9,8 @@ import re
 from pathlib import Path  # noqa: TC003 - pydantic reads the annotation
 from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import AfterValidator, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import AfterValidator, BeforeValidator, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from ephemera_issuer.errors import SettingsInvalid
 
@@ -24,6 +24,7 @@ _ORIGIN = re.compile(
     r"(?P<scheme>https?)://(?P<host>[a-z0-9]([a-z0-9._-]{0,251}[a-z0-9])?|\[[0-9a-f:.]{2,45}\])"
     r"(:(?P<port>[1-9][0-9]{0,4}))?"
 )
+_HOST = re.compile(r"[a-z0-9]([a-z0-9._-]{0,251}[a-z0-9])?|[0-9a-f:.]{2,45}")
 _DEFAULT_PORTS = {"https": "443", "http": "80"}
 _LARGEST_PORT = 65535
 
@@ -70,14 +71,28 @@ def _check_issuer(text: str) -> str:
             "must be an https origin in lower case, such as https://tokens.internal: "
             "no path, query or final slash"
         )
-    scheme, host, port = origin["scheme"], origin["host"], origin["port"]
+    scheme, port = origin["scheme"], origin["port"]
     if port == _DEFAULT_PORTS[scheme]:
         raise ValueError(f"leave out :{port}, verifiers compare the issuer as text")
     if port is not None and int(port) > _LARGEST_PORT:
         raise ValueError(f"the port must be {_LARGEST_PORT} at most")
-    if scheme == "http" and not is_loopback(host.strip("[]")):
-        raise ValueError("must be https; http is for loopback only")
     return text
+
+
+def _split(value: object) -> object:
+    return [name.strip() for name in value.split(",")] if isinstance(value, str) else value
+
+
+def _check_hosts(names: tuple[str, ...]) -> tuple[str, ...]:
+    for name in names:
+        if not _HOST.fullmatch(name):
+            raise ValueError(
+                "must be host names in lower case with commas between them, without ports"
+            )
+    return names
+
+
+_Hosts = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), AfterValidator(_check_hosts)]
 
 
 def _check_database_url(text: str) -> str:
@@ -85,6 +100,12 @@ def _check_database_url(text: str) -> str:
     if text != "sqlite://" and not re.fullmatch(r"sqlite:///(?!:memory:)[^?#]+", text):
         raise ValueError("must be sqlite:///PATH (sqlite:////PATH for an absolute path)")
     return text
+
+
+def _check_replay_url(text: str) -> str:
+    if text == "sqlite://":
+        raise ValueError("must be sqlite:///PATH: in memory, a restart would forget what is spent")
+    return _check_database_url(text)
 
 
 class Settings(BaseSettings):
@@ -107,8 +128,11 @@ class Settings(BaseSettings):
     listen: Annotated[str, AfterValidator(_check_listen)] = "127.0.0.1:8700"
     database_url: Annotated[str, AfterValidator(_check_database_url)] = "sqlite:///ephemera.db"
     sealing_key_file: Path | None = None
+    replay_url: Annotated[str, AfterValidator(_check_replay_url)] | None = None
+    jwks_uri_hosts: _Hosts = ()
     algorithm: Literal["ES256", "EdDSA", "RS256"] = "ES256"
     tls_ends_in_front: bool = False
+    unencrypted_hosts: _Hosts = ()
 
     def __init__(self, **options: Any) -> None:
         problems = _unknown_names(set(type(self).model_fields))
@@ -126,11 +150,28 @@ class Settings(BaseSettings):
                 f"{PREFIX}ISSUER: must be set, since {PREFIX}LISTEN={self.listen} is not loopback: "
                 "it is the name that verifiers know, such as https://tokens.internal"
             )
+        host = self.plain_http_host
+        if host is not None and not is_loopback(host) and host not in self.unencrypted_hosts:
+            raise SettingsInvalid(
+                f"{PREFIX}ISSUER: must be https; http is for loopback, and for hosts that "
+                f"{PREFIX}UNENCRYPTED_HOSTS names because their network is private"
+            )
 
     @property
     def address(self) -> Address:
         """`listen`, parsed."""
         return _parse_address(self.listen)
+
+    @property
+    def plain_http_meant(self) -> bool:
+        """Whether callers elsewhere are to come over plain HTTP, as the issuer's name says."""
+        return self.plain_http_host in self.unencrypted_hosts
+
+    @property
+    def plain_http_host(self) -> str | None:
+        """The host of `issuer` where its scheme is http."""
+        origin = _ORIGIN.fullmatch(self.issuer or "")
+        return origin["host"].strip("[]") if origin and origin["scheme"] == "http" else None
 
     def issuer_at(self, port: int) -> str:
         """The issuer identifier, when the listener got `port`.

@@ -1,10 +1,14 @@
-"""Registry files and databases in a temporary directory, and writers to race with."""
+"""Registry files, key files and databases in a temporary directory, and writers to race with."""
 
 from __future__ import annotations
 
 import itertools
+import json
 from contextlib import closing
 from typing import TYPE_CHECKING
+
+from cryptography.hazmat.primitives.asymmetric import ec
+from jwt.algorithms import ECAlgorithm
 
 from ephemera_issuer.database import Database, open_database
 from ephemera_issuer.registry.application import Applied, apply
@@ -33,6 +37,7 @@ client = "orders"
 audience = "https://billing.internal"
 scopes = ["invoices:read"]
 """
+WITH_KEYS = WHOLE.replace('secret = "generate"', 'jwks_file = "orders.jwks.json"')
 
 
 def registry(*entries: Audience | Client | Grant, version: int = 1) -> Registry:
@@ -99,3 +104,15 @@ def apply_numbers(directory: Path, started: Pipe, first: int) -> None:
             apply_text(database, directory, numbered(number), prune=True)
             if number == first:
                 started.send(number)
+
+
+def write_keys(file: Path, *kids: str, private: bool = False) -> Path:
+    """Write a JWK Set of new keys under these kids; with their private halves where asked."""
+    keys = []
+    for kid in kids:
+        key = ec.generate_private_key(ec.SECP256R1())
+        engine = ECAlgorithm(ECAlgorithm.SHA256, ec.SECP256R1)
+        jwk = engine.to_jwk(key if private else key.public_key(), as_dict=True)
+        keys.append(jwk | {"kid": kid, "use": "sig"} | ({} if private else {"key_ops": ["verify"]}))
+    file.write_text(json.dumps({"keys": keys}))
+    return file

@@ -1,17 +1,15 @@
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
 from contextlib import closing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
-from issuer.fixtures_registry import BILLING, WHOLE, new_database
+from issuer.fixtures_registry import BILLING, WHOLE, WITH_KEYS, new_database, write_keys
 
 from ephemera_client import instant
-from ephemera_issuer.cli import main
 from ephemera_issuer.rotation import SigningKeys
 from ephemera_issuer.sealing_key import open_sealing_keys
 
@@ -19,48 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from issuer.fixtures_commands import Run
+
 ISSUER = "https://tokens.internal"
-
-
-class Run:
-    """The command in this process: what it wrote, and its status."""
-
-    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
-        self._capsys = capsys
-
-    def __call__(self, *arguments: str, status: int = 0) -> tuple[str, str]:
-        with pytest.raises(SystemExit) as ended:
-            main(arguments)
-        out, err = self._capsys.readouterr()
-        assert (ended.value.code or 0) == status, err
-        return out, err
-
-    def json(self, *arguments: str) -> Any:
-        return json.loads(self(*arguments, "--json")[0])
-
-
-@pytest.fixture
-def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where the command runs: a registry file is there, and nothing else."""
-    for name in list(os.environ):
-        if name.startswith("EPHEMERA_"):
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "registry.toml").write_text(WHOLE)
-    return tmp_path
-
-
-@pytest.fixture
-def run(directory: Path, capsys: pytest.CaptureFixture[str]) -> Run:
-    assert directory.is_dir()
-    return Run(capsys)
-
-
-@pytest.fixture
-def applied(run: Run) -> Run:
-    run("apply", "registry.toml", "--secrets-dir", "secrets")
-    return run
 
 
 @pytest.fixture
@@ -82,7 +41,7 @@ def with_keys(directory: Path, run: Run) -> Callable[..., None]:
 
 def test_help_names_every_command(run: Run) -> None:
     out, _ = run("--help")
-    for name in ("serve", "apply", "clients", "keys", "demo"):
+    for name in ("init", "serve", "apply", "explain", "clients", "keys", "demo"):
         assert name in out
 
 
@@ -90,13 +49,17 @@ def test_help_names_every_command(run: Run) -> None:
     "command",
     [
         ("serve",),
+        ("init",),
         ("apply",),
+        ("explain",),
         ("demo",),
         ("clients",),
         ("clients", "list"),
         ("clients", "show"),
         ("clients", "disable"),
         ("clients", "enable"),
+        ("clients", "roll-secret"),
+        ("clients", "drop-secret"),
         ("keys",),
         ("keys", "list"),
         ("keys", "rotate"),
@@ -113,11 +76,12 @@ def test_apply_prints_the_difference_and_where_secrets_are(run: Run, directory: 
     out, _ = run("apply", "registry.toml", "--secrets-dir", "secrets")
     assert out.splitlines() == [
         "+ audience https://billing.internal",
-        "    scopes invoices:read invoices:write",
+        "    scopes invoices:read, invoices:write",
         "    max_lifetime 300 s",
         "    single_use yes",
         "    disabled no",
         "+ client orders",
+        "    secrets 1",
         "    disabled no",
         "+ grant orders -> https://billing.internal",
         "    scopes invoices:read",
@@ -143,6 +107,36 @@ def test_apply_again_and_a_change_and_a_prune(applied: Run, directory: Path) -> 
     ]
 
 
+def test_a_change_is_told_field_by_field(applied: Run, directory: Path) -> None:
+    write_keys(directory / "orders.jwks.json", "k1", "k2")
+    (directory / "registry.toml").write_text(
+        WITH_KEYS.replace('"invoices:write"', '"invoices:list", "invoices:send"')
+        .replace('max_lifetime = "5m"', 'single_use = false\nintrospected_by = ["orders"]')
+        .replace("jwks_file", "disabled = true\njwks_file")
+    )
+    assert applied("apply", "registry.toml", "--dry-run")[0].splitlines() == [
+        "~ audience https://billing.internal",
+        "    scopes -invoices:write, +invoices:list, +invoices:send",
+        "    max_lifetime 300 s -> 900 s",
+        "    single_use yes -> no",
+        "    introspected_by +orders",
+        "~ client orders",
+        "    secrets 1 -> 0",
+        "    keys +ES256 k1, +ES256 k2",
+        "    disabled no -> yes",
+        "2 changes to registry version 1; a dry run, nothing was done.",
+    ]
+    applied("apply", "registry.toml")
+    uri = 'jwks_uri = "https://orders.internal/jwks.json"'
+    moved = WITH_KEYS.replace('jwks_file = "orders.jwks.json"', uri)
+    (directory / "registry.toml").write_text(moved)
+    assert applied("apply", "registry.toml")[0].splitlines()[-4:-1] == [
+        "~ client orders",
+        "    keys -ES256 k1, -ES256 k2",
+        "    jwks_uri none -> https://orders.internal/jwks.json",
+    ]
+
+
 def test_apply_as_json(run: Run) -> None:
     document = run.json("apply", "registry.toml", "--secrets-dir", "secrets")
     assert document == {
@@ -158,6 +152,7 @@ def test_apply_as_json(run: Run) -> None:
                     "scopes": ["invoices:read", "invoices:write"],
                     "max_lifetime": 300,
                     "single_use": True,
+                    "introspected_by": [],
                     "disabled": False,
                 },
             },
@@ -166,7 +161,7 @@ def test_apply_as_json(run: Run) -> None:
                 "kind": "client",
                 "id": "orders",
                 "before": None,
-                "after": {"disabled": False},
+                "after": {"secrets": 1, "keys": [], "jwks_uri": None, "disabled": False},
             },
             {
                 "action": "add",
@@ -224,7 +219,8 @@ def test_an_unknown_setting_stops_every_command(run: Run, monkeypatch: pytest.Mo
 
 def test_clients_are_listed_and_shown(applied: Run) -> None:
     grant = {"audience": BILLING, "scopes": ["invoices:read"], "max_lifetime": 900}
-    client = {"id": "orders", "disabled": False, "secrets": 1, "grants": [grant]}
+    credentials = {"secrets": 1, "keys": [], "jwks_uri": None}
+    client = {"id": "orders", "disabled": False, **credentials, "grants": [grant]}
     assert applied.json("clients", "list") == {"registry_version": 1, "clients": [client]}
     assert applied.json("clients", "show", "orders") == {"registry_version": 1, "client": client}
     for command in (("clients", "list"), ("clients", "show", "orders")):
@@ -241,6 +237,37 @@ def test_a_client_is_disabled_stays_so_and_is_enabled(applied: Run) -> None:
     assert "disabled" in applied("clients", "list")[0]
     assert applied("clients", "enable", "orders")[0] == "orders is enabled\n"
     assert not applied.json("clients", "show", "orders")["client"]["disabled"]
+
+
+def test_the_credentials_of_a_client_are_shown(run: Run, directory: Path) -> None:
+    write_keys(directory / "orders.jwks.json", "k1")
+    both = WITH_KEYS.replace("jwks_file", 'secret = "generate"\njwks_file')
+    (directory / "registry.toml").write_text(both)
+    run("apply", "registry.toml", "--secrets-dir", "secrets")
+    client = run.json("clients", "show", "orders")["client"]
+    assert (client["secrets"], client["keys"]) == (1, [{"kid": "k1", "alg": "ES256"}])
+    assert "1 secret, ES256 k1" in run("clients", "list")[0]
+
+
+def test_a_secret_is_rolled_and_the_older_dropped(applied: Run, directory: Path) -> None:
+    file = directory / "secrets" / "orders.secret"
+    first = file.read_text()
+    rolled = applied.json("clients", "roll-secret", "orders", "--secrets-dir", "secrets")
+    assert rolled == {"client": "orders", "secret_file": "secrets/orders.secret"}
+    assert file.read_text() != first
+    assert "2 secrets" in applied("clients", "show", "orders")[0]
+    out, _ = applied("clients", "drop-secret", "orders", "--oldest")
+    assert out == "The older secret of orders is dropped.\n"
+    out, _ = applied("clients", "roll-secret", "orders", "--secrets-dir", "secrets")
+    assert out.startswith("The new secret of orders is in secrets/orders.secret; ")
+    assert file.read_text() not in out
+    applied("clients", "drop-secret", "orders", "--newest")
+    assert applied.json("clients", "show", "orders")["client"]["secrets"] == 1
+
+
+def test_which_secret_to_drop_must_be_said(applied: Run) -> None:
+    _, err = applied("clients", "drop-secret", "orders", status=2)
+    assert "--oldest" in err
 
 
 @pytest.mark.parametrize("verb", ["show", "disable", "enable"])

@@ -70,7 +70,7 @@ def test_a_database_of_a_newer_version_is_refused_untouched(tmp_path: Path) -> N
         connection.commit()
     before = file.read_bytes()
     for create in (True, False):
-        with pytest.raises(DatabaseTooNew, match="revision 9999, this version knows up to 0001"):
+        with pytest.raises(DatabaseTooNew, match=r"revision 9999, this version knows up to \d{4}"):
             open_database(url(tmp_path), create=create)
         assert file.read_bytes() == before
 
@@ -145,8 +145,8 @@ def test_a_failing_statement_is_an_error_of_ours_without_its_values(tmp_path: Pa
         pytest.raises(DatabaseUnusable, match="CHECK constraint failed") as caught,
         opened.write() as connection,
     ):
-        connection.execute(state.insert().values(id=2, registry_version=77, keys_version=0))
-    assert "77" not in f"{caught.value}{caught.value.__cause__}"
+        connection.execute(state.insert().values(id=2, registry_version=987654321, keys_version=0))
+    assert "987654321" not in f"{caught.value}{caught.value.__cause__}"
 
 
 def test_many_first_starts_at_once_make_one_database(tmp_path: Path) -> None:

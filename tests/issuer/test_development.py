@@ -5,6 +5,7 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
+from issuer.fixtures_registry import write_keys
 from structlog.testing import capture_logs
 
 from ephemera_issuer.database import IN_MEMORY, open_database
@@ -78,6 +79,22 @@ def test_a_file_that_is_wrong_or_gone_is_logged_and_changes_nothing(
         assert audiences(database) == {"https://billing.internal"}
         replace(file, LEDGER)
         until(lambda: audiences(database) == {"https://ledger.internal"})
+
+
+def test_a_clients_keys_are_followed_too(file: Path, database: Database) -> None:
+    keys = file.with_name("orders.jwks.json")
+
+    def kids() -> list[str]:
+        with database.read() as connection:
+            clients = read_registry(connection).clients
+        return [key.key.kid for client in clients.values() for key in client.keys]
+
+    with capture_logs() as log, following(file, database, secrets_dir=file.parent / "secrets"):
+        replace(file, '[[clients]]\nid = "orders"\njwks_file = "orders.jwks.json"\n')
+        until(lambda: any(entry["event"] == "registry_not_applied" for entry in log))
+        for kid in ("k1", "k2"):
+            write_keys(keys.with_suffix(".new"), kid).replace(keys)
+            until(lambda kid=kid: kids() == [kid])  # type: ignore[misc]
 
 
 def test_a_file_that_is_wrong_from_the_start_is_refused(file: Path, database: Database) -> None:

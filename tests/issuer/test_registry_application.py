@@ -24,10 +24,9 @@ from ephemera_issuer.errors import (
     DatabaseUnusable,
     RegistryInvalid,
     SecretFileProblem,
-    UnknownClient,
 )
 from ephemera_issuer.registry import application
-from ephemera_issuer.registry.application import apply, set_disabled
+from ephemera_issuer.registry.application import apply
 from ephemera_issuer.registry.file import read_files
 from ephemera_issuer.registry.secrets import SecretsDirectory
 
@@ -241,23 +240,3 @@ def test_killed_at_any_moment_the_old_or_the_new_registry_is_there_whole(tmp_pat
                 secrets.settle(stored_clients := stored(database).clients)
             digest = secret_in(tmp_path / "secrets" / f"c{number}.secret")
             assert stored_clients[f"c{number}"].secret_hashes == (digest,)
-
-
-def test_a_client_is_disabled_and_enabled(database: Database, tmp_path: Path) -> None:
-    apply_text(database, tmp_path, WHOLE)
-    before = stored(database)
-    assert set_disabled(database, "orders", disabled=True)
-    assert not set_disabled(database, "orders", disabled=True)
-    disabled = stored(database, before)
-    assert disabled.clients["orders"].disabled
-    assert disabled.version == before.version + 1
-    assert set_disabled(database, "orders", disabled=False)
-    assert stored(database).clients == before.clients
-
-
-def test_disabling_an_unknown_client_names_one_that_is_near(
-    database: Database, tmp_path: Path
-) -> None:
-    apply_text(database, tmp_path, WHOLE)
-    with pytest.raises(UnknownClient, match="no client order; did you mean orders"):
-        set_disabled(database, "order", disabled=True)

@@ -1,14 +1,16 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
-from issuer.fixtures_registry import BILLING, WHOLE, registry
+from issuer.fixtures_registry import BILLING, WHOLE, WITH_KEYS, registry, write_keys
 
 from ephemera_issuer.errors import RegistryInvalid
 from ephemera_issuer.registry.diff import Difference, difference
 from ephemera_issuer.registry.entries import Audience, Client, Grant, Registry
 from ephemera_issuer.registry.file import read_files
+from ephemera_issuer.registry.jwks_file import read_keys
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -70,6 +72,58 @@ def test_a_client_stays_disabled_until_a_file_says_otherwise(tmp_path: Path) -> 
     assert compare(tmp_path, WHOLE, held).changes == ()
     said = WHOLE.replace('secret = "generate"', 'secret = "generate"\ndisabled = false')
     assert compare(tmp_path, said, held).changes == (("change", CLIENT, held.clients["orders"]),)
+
+
+def test_a_client_moves_from_a_secret_to_a_key_with_both_in_between(tmp_path: Path) -> None:
+    keys = read_keys(write_keys(tmp_path / "orders.jwks.json", "k1"))
+    with_both = replace(CLIENT, keys=keys)
+    both = WITH_KEYS.replace("jwks_file", 'secret = "generate"\njwks_file')
+    assert compare(tmp_path, both, SAME).changes == (("change", with_both, CLIENT),)
+    held = registry(AUDIENCE, with_both, GRANT)
+    assert compare(tmp_path, WITH_KEYS, held).changes == (
+        ("change", replace(CLIENT, secret_hashes=(), keys=keys), with_both),
+    )
+
+
+def test_a_client_with_a_key_only_is_given_a_secret_where_one_is_declared(tmp_path: Path) -> None:
+    keys = read_keys(write_keys(tmp_path / "orders.jwks.json", "k1"))
+    held = registry(AUDIENCE, Client("orders", (), disabled=False, keys=keys), GRANT)
+    both = WITH_KEYS.replace("jwks_file", 'secret = "generate"\njwks_file')
+    changes, without_secret = compare(tmp_path, both, held)
+    assert [change.action for change in changes] == ["change"]
+    assert without_secret == ("orders",)
+
+
+def test_a_key_beside_two_secrets_is_one_credential_too_many(tmp_path: Path) -> None:
+    write_keys(tmp_path / "orders.jwks.json", "k1")
+    held = registry(AUDIENCE, replace(CLIENT, secret_hashes=(b"old", b"new")), GRANT)
+    both = WITH_KEYS.replace("jwks_file", 'secret = "generate"\njwks_file')
+    with pytest.raises(RegistryInvalid, match="would have 3 live credentials"):
+        compare(tmp_path, both, held)
+    assert compare(tmp_path, WHOLE, held).changes == ()
+
+
+def test_who_may_introspect_is_compared(tmp_path: Path) -> None:
+    text = WHOLE.replace('max_lifetime = "5m"', 'max_lifetime = "5m"\nintrospected_by = ["orders"]')
+    ((action, entry, before),) = compare(tmp_path, text, SAME).changes
+    assert (action, before) == ("change", AUDIENCE)
+    assert entry == replace(AUDIENCE, introspected_by=frozenset({"orders"}))
+
+
+def test_a_client_that_may_introspect_is_not_pruned(tmp_path: Path) -> None:
+    text = WHOLE.replace('max_lifetime = "5m"', 'max_lifetime = "5m"\nintrospected_by = ["stock"]')
+    held = registry(AUDIENCE, CLIENT, STOCK, GRANT)
+    assert len(compare(tmp_path, text, held).changes) == 1
+    with pytest.raises(RegistryInvalid, match=r"introspected_by: there is no client stock"):
+        compare(tmp_path, text, held, prune=True)
+
+
+def test_an_audience_stays_disabled_until_a_file_says_otherwise(tmp_path: Path) -> None:
+    disabled = replace(AUDIENCE, disabled=True)
+    held = registry(disabled, CLIENT, GRANT)
+    assert compare(tmp_path, WHOLE, held).changes == ()
+    said = WHOLE.replace('max_lifetime = "5m"', 'max_lifetime = "5m"\ndisabled = false')
+    assert compare(tmp_path, said, held).changes == (("change", AUDIENCE, disabled),)
 
 
 def test_a_grant_may_name_what_only_the_registry_has(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
-from issuer.fixtures_registry import BILLING, WHOLE
+from issuer.fixtures_registry import BILLING, WHOLE, WITH_KEYS, write_keys
 
 from ephemera_issuer.errors import RegistryInvalid
 from ephemera_issuer.registry.file import read_files
@@ -35,8 +35,10 @@ def test_a_file_declares_audiences_clients_and_grants(tmp_path: Path) -> None:
     assert audience.scopes == {"invoices:read", "invoices:write"}
     assert audience.max_lifetime == 300
     assert audience.single_use
+    assert audience.introspected_by == frozenset()
     assert audience.disabled is None
-    assert list(declared.clients) == ["orders"]
+    client = declared.clients["orders"]
+    assert (client.secret, client.keys, client.jwks_uri) == (True, (), None)
     grant = declared.grants["orders", BILLING]
     assert grant.scopes == {"invoices:read"}
     assert grant.max_lifetime == 900
@@ -46,10 +48,16 @@ def test_every_key_can_be_given(tmp_path: Path) -> None:
     declared = read(
         tmp_path,
         """
-        audiences = [
-            {id = "urn:example:ledger", scopes = ["x"], single_use = false, disabled = true}
+        clients = [
+            {id = "A.b_c-9", secret = "generate", disabled = false},
+            {id = "gateway", jwks_uri = "https://gateway.internal:8443/jwks.json?v=1"}
         ]
-        clients = [{id = "A.b_c-9", secret = "generate", disabled = false}]
+        [[audiences]]
+        id = "urn:example:ledger"
+        scopes = ["x"]
+        single_use = false
+        introspected_by = ["A.b_c-9", "gateway"]
+        disabled = true
         [[grants]]
         client = "A.b_c-9"
         audience = "urn:example:ledger"
@@ -60,7 +68,9 @@ def test_every_key_can_be_given(tmp_path: Path) -> None:
     audience = declared.audiences["urn:example:ledger"]
     assert not audience.single_use
     assert audience.disabled is True
+    assert audience.introspected_by == {"A.b_c-9", "gateway"}
     assert declared.clients["A.b_c-9"].disabled is False
+    assert declared.clients["gateway"].jwks_uri == "https://gateway.internal:8443/jwks.json?v=1"
     assert declared.grants["A.b_c-9", "urn:example:ledger"].max_lifetime == 90
 
 
@@ -99,6 +109,32 @@ client = "orders"
         (17, "clients[1].secert"),
         (19, "grant"),
     ]
+
+
+def test_keys_are_read_from_beside_the_file_that_names_them(tmp_path: Path) -> None:
+    team = tmp_path / "team"
+    team.mkdir()
+    write_keys(team / "orders.jwks.json", "k1", "k2")
+    (team / "registry.toml").write_text(WITH_KEYS)
+    client = read_files(tmp_path).clients["orders"]
+    assert not client.secret
+    assert client.jwks_files == (team / "orders.jwks.json",)
+    assert [key.key.kid for key in client.keys] == ["k1", "k2"]
+
+
+def test_the_keys_of_a_roll_may_be_in_a_file_each(tmp_path: Path) -> None:
+    for kid in ("k1", "k2"):
+        write_keys(tmp_path / f"{kid}.json", kid)
+    text = WITH_KEYS.replace('"orders.jwks.json"', '["k2.json", "k1.json"]')
+    assert [key.key.kid for key in read(tmp_path, text).clients["orders"].keys] == ["k2", "k1"]
+
+
+@pytest.mark.parametrize(
+    "uri", ["https://orders.internal", "http://127.0.0.1:8080/jwks", "https://[fd00::1]/jwks.json"]
+)
+def test_keys_may_be_fetched_over_https_and_on_loopback(tmp_path: Path, uri: str) -> None:
+    text = f'[[clients]]\nid = "orders"\njwks_uri = "{uri}"'
+    assert read(tmp_path, text).clients["orders"].jwks_uri == uri
 
 
 def test_a_secret_in_a_file_is_refused_and_not_quoted(tmp_path: Path) -> None:

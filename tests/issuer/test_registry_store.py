@@ -8,15 +8,18 @@ import pytest
 from issuer.fixtures_registry import (
     BILLING,
     WHOLE,
+    WITH_KEYS,
     apply_text,
     new_database,
     number_of,
     numbered,
     stored,
+    write_keys,
 )
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from ephemera_issuer.database import Database, open_database
+from ephemera_issuer.errors import DatabaseUnusable
 from ephemera_issuer.registry.store import read_registry
 from ephemera_issuer.registry.tables import clients
 
@@ -45,6 +48,36 @@ def test_what_is_written_is_read_back(database: Database, tmp_path: Path) -> Non
         *held.clients.values(),
         *held.grants.values(),
     }
+
+
+def test_keys_where_they_are_and_who_introspects_are_read_back(
+    database: Database, tmp_path: Path
+) -> None:
+    write_keys(tmp_path / "orders.jwks.json", "k1", "k2")
+    text = (
+        WITH_KEYS.replace('max_lifetime = "5m"', 'introspected_by = ["orders", "gateway"]')
+        + '[[clients]]\nid = "gateway"\njwks_uri = "https://gateway.internal/jwks.json"'
+    )
+    applied = apply_text(database, tmp_path, text)
+    held = stored(database)
+    assert {change.entry for change in applied.changes} == {
+        *held.audiences.values(),
+        *held.clients.values(),
+        *held.grants.values(),
+    }
+    assert [key.key.kid for key in held.clients["orders"].keys] == ["k1", "k2"]
+    assert held.clients["gateway"].jwks_uri == "https://gateway.internal/jwks.json"
+    assert held.audiences[BILLING].introspected_by == {"orders", "gateway"}
+    assert apply_text(database, tmp_path, text, prune=True).changes == ()
+
+
+def test_a_damaged_key_is_an_error_of_ours(database: Database, tmp_path: Path) -> None:
+    apply_text(database, tmp_path, WHOLE)
+    for damaged in ('{"kty":"EC"}', "{"):
+        with database.write() as connection:
+            connection.execute(update(clients).values(jwks=damaged))
+        with pytest.raises(DatabaseUnusable, match="client orders has a damaged key"):
+            stored(database)
 
 
 def test_an_unchanged_registry_is_not_read_again(database: Database, tmp_path: Path) -> None:
@@ -76,12 +109,15 @@ def test_a_removal_is_followed_and_a_return_is_too(database: Database, tmp_path:
     assert stored(database, first) == stored(database)
 
 
-def test_a_removed_client_leaves_no_digest_behind(database: Database, tmp_path: Path) -> None:
-    apply_text(database, tmp_path, numbered(1), prune=True)
+def test_a_removed_client_leaves_no_credential_behind(database: Database, tmp_path: Path) -> None:
+    write_keys(tmp_path / "orders.jwks.json", "k1")
+    both = WITH_KEYS.replace("jwks_file", 'secret = "generate"\njwks_file')
+    apply_text(database, tmp_path, both)
     apply_text(database, tmp_path, numbered(2), prune=True)
     with database.read() as connection:
-        digests = connection.scalars(select(clients.c.secret_hashes).filter_by(id="c1")).all()
-    assert digests == [""]
+        columns = select(clients.c.secret_hashes, clients.c.jwks, clients.c.jwks_uri)
+        (row,) = connection.execute(columns.filter_by(id="orders"))
+    assert tuple(row) == ("", "", None)
 
 
 def test_a_database_that_went_back_is_read_whole(tmp_path: Path) -> None:

@@ -23,6 +23,8 @@ def test_without_settings_everything_is_on_loopback() -> None:
     assert settings.issuer_at(8700) == "http://127.0.0.1:8700"
     assert settings.database_url == "sqlite:///ephemera.db"
     assert settings.sealing_key_file is None
+    assert settings.replay_url is None
+    assert settings.jwks_uri_hosts == ()
     assert settings.algorithm == "ES256"
     assert not settings.tls_ends_in_front
 
@@ -35,6 +37,8 @@ def test_settings_come_from_the_environment_and_options_win(
         "EPHEMERA_LISTEN": "0.0.0.0:9000",
         "EPHEMERA_DATABASE_URL": "sqlite:////var/lib/ephemera.db",
         "EPHEMERA_SEALING_KEY_FILE": "/run/secrets/sealing",
+        "EPHEMERA_REPLAY_URL": "sqlite:////var/lib/spent.db",
+        "EPHEMERA_JWKS_URI_HOSTS": "orders.internal, 127.0.0.1",
         "EPHEMERA_ALGORITHM": "EdDSA",
         "EPHEMERA_TLS_ENDS_IN_FRONT": "true",
     }.items():
@@ -44,6 +48,8 @@ def test_settings_come_from_the_environment_and_options_win(
     assert settings.address == Address("::", 9001)
     assert settings.database_url == "sqlite:////var/lib/ephemera.db"
     assert settings.sealing_key_file == Path("/run/secrets/sealing")
+    assert settings.replay_url == "sqlite:////var/lib/spent.db"
+    assert settings.jwks_uri_hosts == ("orders.internal", "127.0.0.1")
     assert settings.algorithm == "EdDSA"
     assert settings.tls_ends_in_front
 
@@ -148,6 +154,33 @@ def test_an_origin_is_an_issuer(issuer: str) -> None:
 def test_an_address_is_a_host_and_a_port(listen: str) -> None:
     with pytest.raises(SettingsInvalid, match=r"^EPHEMERA_LISTEN: "):
         Settings(listen=listen)
+
+
+def test_a_host_of_a_private_network_may_be_named_for_plain_http() -> None:
+    with pytest.raises(SettingsInvalid, match=r"^EPHEMERA_ISSUER: must be https; .* private"):
+        Settings(issuer="http://issuer:8700", unencrypted_hosts="tokens,ephemera.internal")
+    settings = Settings(issuer="http://issuer:8700", unencrypted_hosts="tokens, issuer")
+    assert settings.issuer_at(1) == "http://issuer:8700"
+    assert settings.plain_http_meant
+    assert Settings(issuer="http://[fd00::1]:8700", unencrypted_hosts="fd00::1").plain_http_meant
+
+
+@pytest.mark.parametrize("issuer", [None, "http://127.0.0.1:8700", "https://issuer"])
+def test_plain_http_is_not_meant_by_other_names(issuer: str | None) -> None:
+    assert not Settings(issuer=issuer, unencrypted_hosts="issuer").plain_http_meant
+
+
+def test_unencrypted_hosts_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EPHEMERA_UNENCRYPTED_HOSTS", "issuer,tokens.internal")
+    assert Settings().unencrypted_hosts == ("issuer", "tokens.internal")
+
+
+@pytest.mark.parametrize(
+    "hosts", ["issuer:8700", "http://issuer", "Issuer", "issuer,", "*", "a b", "issuer/"]
+)
+def test_an_unencrypted_host_is_a_host_and_nothing_more(hosts: str) -> None:
+    with pytest.raises(SettingsInvalid, match=r"^EPHEMERA_UNENCRYPTED_HOSTS: must be host names"):
+        Settings(unencrypted_hosts=hosts)
 
 
 def test_off_loopback_the_issuer_must_be_named() -> None:

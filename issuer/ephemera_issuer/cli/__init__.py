@@ -10,6 +10,8 @@ import typer
 from ephemera_issuer.cli import clients, keys
 from ephemera_issuer.cli.apply import apply
 from ephemera_issuer.cli.demo import demo
+from ephemera_issuer.cli.explain import explain
+from ephemera_issuer.cli.init import init
 from ephemera_issuer.cli.serve import serve
 from ephemera_issuer.errors import IssuerError
 from ephemera_keys import KeysError
@@ -25,8 +27,10 @@ app = typer.Typer(
     # A traceback of typer's would show local variables, and with them secrets.
     pretty_exceptions_enable=False,
 )
+app.command()(init)
 app.command()(serve)
 app.command()(apply)
+app.command()(explain)
 app.add_typer(clients.app)
 app.add_typer(keys.app)
 app.command()(demo)
@@ -36,7 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command; an error of ours is told on stderr, a line for each problem.
 
     Raises:
-        SystemExit: Always. Status 1 for an error of ours, 2 for wrong usage.
+        SystemExit: Always. Status 1 for an error of ours, 2 for wrong usage, 3 where `explain`
+            finds a refusal.
     """
     try:
         app(arguments)

@@ -22,6 +22,8 @@ from ephemera_issuer.registry.store import read_registry
 from ephemera_issuer.settings import Settings
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from ephemera_issuer.registry.declarations import Declarations
     from ephemera_issuer.registry.diff import Change
     from ephemera_issuer.registry.entries import Entry
@@ -130,10 +132,16 @@ def _values(entry: Entry) -> dict[str, Any]:
                 "scopes": sorted(entry.scopes),
                 "max_lifetime": entry.max_lifetime,
                 "single_use": entry.single_use,
+                "introspected_by": sorted(entry.introspected_by),
                 "disabled": entry.disabled,
             }
         case Client():
-            return {"disabled": entry.disabled}
+            return {
+                "secrets": len(entry.secret_hashes),
+                "keys": [{"kid": key.key.kid, "alg": key.key.alg} for key in entry.keys],
+                "jwks_uri": entry.jwks_uri,
+                "disabled": entry.disabled,
+            }
         case Grant():
             return {"scopes": sorted(entry.scopes), "max_lifetime": entry.max_lifetime}
 
@@ -160,18 +168,33 @@ def _line(change: Change) -> Text:
     line = Text(f"{sign} {_kind(change.entry)} {_name(change.entry)}", style=style)
     before = {} if change.before is None else _values(change.before)
     for name, value in _values(change.entry).items():
-        if change.action == "add":
-            line.append(f"\n    {name} {_word(value)}")
+        if change.action == "add" and (value or isinstance(value, bool)):
+            line.append(f"\n    {name} {_word(name, value)}")
         elif change.action == "change" and before[name] != value:
-            line.append(f"\n    {name} {_word(before[name])} -> {_word(value)}")
+            line.append(f"\n    {name} {_step(name, before[name], value)}")
     return line
 
 
-def _word(value: object) -> str:
+def _step(name: str, before: object, after: object) -> str:
+    """What became of a value; of a list, what was added and what was taken away."""
+    if isinstance(before, list) and isinstance(after, list):
+        removed = [f"-{_item(item)}" for item in before if item not in after]
+        added = [f"+{_item(item)}" for item in after if item not in before]
+        return ", ".join(removed + added)
+    return f"{_word(name, before)} -> {_word(name, after)}"
+
+
+def _word(name: str, value: object) -> str:
     match value:
+        case None:
+            return "none"
         case bool():
             return "yes" if value else "no"
         case list():
-            return " ".join(value)
+            return ", ".join(_item(item) for item in value)
         case _:
-            return f"{value} s"
+            return f"{value} s" if name == "max_lifetime" else str(value)
+
+
+def _item(item: str | Mapping[str, str]) -> str:
+    return item if isinstance(item, str) else f"{item['alg']} {item['kid']}"

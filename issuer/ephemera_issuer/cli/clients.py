@@ -1,42 +1,58 @@
-"""`ephemera clients`: look at the calling services, stop one, let it go on."""
+"""`ephemera clients`: look at the calling services, stop one, let it go on, roll its secret."""
 
 from __future__ import annotations
 
 from contextlib import closing
+from pathlib import Path  # noqa: TC003 - typer reads the annotations
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ephemera_issuer.cli.output import Json, print_json, print_table
 from ephemera_issuer.database import open_database
-from ephemera_issuer.registry.application import find_client, set_disabled
+from ephemera_issuer.errors import IssuerError
+from ephemera_issuer.registry.clients import drop_secret, find_client, roll_secret, set_disabled
+from ephemera_issuer.registry.secrets import SecretsDirectory
 from ephemera_issuer.registry.store import read_registry
 from ephemera_issuer.settings import Settings
 
 if TYPE_CHECKING:
     from ephemera_issuer.registry.entries import Client, Registry
 
+
+def known_clients(incomplete: str) -> list[str]:
+    """The clients that a half-typed word could become, for the shell; none where none are known."""
+    try:
+        return sorted(id_ for id_ in read().clients if id_.startswith(incomplete))
+    except IssuerError:
+        return []
+
+
 app = typer.Typer(
-    name="clients", help="List, show, disable and enable calling services.", no_args_is_help=True
+    name="clients",
+    help="Look at calling services, stop one, roll its secret.",
+    no_args_is_help=True,
 )
-ClientId = Annotated[str, typer.Argument(metavar="CLIENT", help="The client's id.")]
+ClientId = Annotated[
+    str, typer.Argument(metavar="CLIENT", help="The client's id.", autocompletion=known_clients)
+]
 
 
 @app.command("list")
 def list_(*, as_json: Json = False) -> None:
     """List the clients and the audiences that each may ask for."""
-    registry = _registry()
+    registry = read()
     documents = [_document(registry, registry.clients[id_]) for id_ in sorted(registry.clients)]
     if as_json:
         print_json({"registry_version": registry.version, "clients": documents})
         return
     print_table(
-        ("client", "state", "secrets", "audiences"),
+        ("client", "state", "credentials", "audiences"),
         (
             (
                 client["id"],
                 _state(client),
-                str(client["secrets"]),
+                _credentials(client),
                 " ".join(grant["audience"] for grant in client["grants"]),
             )
             for client in documents
@@ -47,14 +63,14 @@ def list_(*, as_json: Json = False) -> None:
 @app.command()
 def show(client: ClientId, *, as_json: Json = False) -> None:
     """Show one client and what it is granted."""
-    registry = _registry()
+    registry = read()
     document = _document(registry, find_client(registry, client))
     if as_json:
         print_json({"registry_version": registry.version, "client": document})
         return
     print_table(
-        ("client", "state", "secrets"),
-        [(document["id"], _state(document), str(document["secrets"]))],
+        ("client", "state", "credentials"),
+        [(document["id"], _state(document), _credentials(document))],
     )
     print_table(
         ("audience", "scopes", "longest lifetime"),
@@ -81,6 +97,47 @@ def enable(client: ClientId) -> None:
     _set(client, disabled=False)
 
 
+@app.command("roll-secret")
+def roll_secret_(
+    client: ClientId,
+    *,
+    secrets_dir: Annotated[
+        Path,
+        typer.Option(
+            help="Where the new secret goes, as CLIENT.secret, in place of the one there.",
+            file_okay=False,
+        ),
+    ],
+    as_json: Json = False,
+) -> None:
+    """Make a second secret for a client; both are good until one is dropped."""
+    with closing(open_database(Settings().database_url, create=False)) as database:
+        file = roll_secret(database, client, SecretsDirectory(secrets_dir, reuse=False))
+    if as_json:
+        print_json({"client": client, "secret_file": str(file)})
+        return
+    typer.echo(f"The new secret of {client} is in {file}; the one before stays good until dropped.")
+
+
+@app.command("drop-secret")
+def drop_secret_(
+    client: ClientId,
+    *,
+    oldest: Annotated[
+        bool,
+        typer.Option(
+            "--oldest/--newest",
+            help="The older one once the client uses the newer; the newer one to give up a roll.",
+            show_default=False,
+        ),
+    ],
+) -> None:
+    """Take one of a client's two secrets away, within a second."""
+    with closing(open_database(Settings().database_url, create=False)) as database:
+        drop_secret(database, client, oldest=oldest)
+    typer.echo(f"The {'older' if oldest else 'newer'} secret of {client} is dropped.")
+
+
 def _set(client: str, *, disabled: bool) -> None:
     with closing(open_database(Settings().database_url, create=False)) as database:
         changed = set_disabled(database, client, disabled=disabled)
@@ -88,7 +145,12 @@ def _set(client: str, *, disabled: bool) -> None:
     typer.echo(f"{client} is {state}" if changed else f"{client} was {state} already")
 
 
-def _registry() -> Registry:
+def read() -> Registry:
+    """Read the registry that the settings lead to.
+
+    Raises:
+        DatabaseUnusable: There is none, or it does not answer.
+    """
     with (
         closing(open_database(Settings().database_url, create=False)) as database,
         database.read() as connection,
@@ -101,6 +163,8 @@ def _document(registry: Registry, client: Client) -> dict[str, Any]:
         "id": client.id,
         "disabled": client.disabled,
         "secrets": len(client.secret_hashes),
+        "keys": [{"kid": key.key.kid, "alg": key.key.alg} for key in client.keys],
+        "jwks_uri": client.jwks_uri,
         "grants": [
             {
                 "audience": grant.audience,
@@ -115,3 +179,10 @@ def _document(registry: Registry, client: Client) -> dict[str, Any]:
 
 def _state(client: dict[str, Any]) -> str:
     return "disabled" if client["disabled"] else "enabled"
+
+
+def _credentials(client: dict[str, Any]) -> str:
+    count = client["secrets"]
+    words = [f"{count} secret{'' if count == 1 else 's'}"] if count else []
+    words += [f"{key['alg']} {key['kid']}" for key in client["keys"]]
+    return ", ".join(words + [uri for uri in [client["jwks_uri"]] if uri]) or "none"

@@ -17,6 +17,7 @@ from ephemera_issuer.logs import configure_logs
 from ephemera_issuer.server import listen, run
 from ephemera_issuer.settings import Settings, is_loopback
 from ephemera_issuer.snapshot import open_keeper
+from ephemera_issuer.spent import opened_ledger
 
 
 def serve(  # noqa: PLR0913 - a parameter for each option
@@ -35,6 +36,16 @@ def serve(  # noqa: PLR0913 - a parameter for each option
     sealing_key_file: Annotated[
         Path | None, typer.Option(help="What opens the signing keys in the database.")
     ] = None,
+    replay_url: Annotated[
+        str | None,
+        typer.Option(help="Where spent assertions are: sqlite:///PATH, beside the database else."),
+    ] = None,
+    jwks_uri_hosts: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST,...", help="Hosts that clients' keys may be fetched from: none else."
+        ),
+    ] = None,
     algorithm: Annotated[
         str | None, typer.Option(help="What new signing keys are for: ES256, EdDSA or RS256.")
     ] = None,
@@ -43,6 +54,13 @@ def serve(  # noqa: PLR0913 - a parameter for each option
         typer.Option(
             "--tls-ends-in-front",
             help="Listen off loopback although this listener speaks plain HTTP.",
+        ),
+    ] = None,
+    unencrypted_hosts: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST,...",
+            help="Hosts of a private network whose issuer identifier may be plain http.",
         ),
     ] = None,
     dev: Annotated[
@@ -74,14 +92,18 @@ def serve(  # noqa: PLR0913 - a parameter for each option
         "listen": address,
         "database_url": database_url,
         "sealing_key_file": sealing_key_file,
+        "replay_url": replay_url,
+        "jwks_uri_hosts": jwks_uri_hosts,
         "algorithm": algorithm,
         "tls_ends_in_front": tls_ends_in_front,
+        "unencrypted_hosts": unencrypted_hosts,
     }
     if dev is None and secrets_dir is not None:
         raise typer.BadParameter("is only for --dev", param_hint="--secrets-dir")
-    if dev is not None and (database_url is not None or sealing_key_file is not None):
+    if dev is not None and any((database_url, sealing_key_file, replay_url)):
         raise typer.BadParameter(
-            "keeps everything in memory: leave out --database-url and --sealing-key-file",
+            "keeps everything in memory: "
+            "leave out --database-url, --sealing-key-file and --replay-url",
             param_hint="--dev",
         )
     configure_logs()
@@ -91,7 +113,7 @@ def serve(  # noqa: PLR0913 - a parameter for each option
             raise SettingsInvalid(
                 f"EPHEMERA_LISTEN: is {settings.listen}, and --dev is for loopback"
             )
-        in_memory = {"database_url": IN_MEMORY, "sealing_key_file": None}
+        in_memory = {"database_url": IN_MEMORY, "sealing_key_file": None, "replay_url": None}
         settings = settings.model_copy(update=in_memory)
     _serve(settings, dev=dev, secrets_dir=secrets_dir)
 
@@ -99,7 +121,10 @@ def serve(  # noqa: PLR0913 - a parameter for each option
 def _serve(settings: Settings, *, dev: Path | None, secrets_dir: Path | None) -> None:
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(
-            listen(settings.address, tls_ends_in_front=settings.tls_ends_in_front)
+            listen(
+                settings.address,
+                tls_ends_in_front=settings.tls_ends_in_front or settings.plain_http_meant,
+            )
         )
         host, port = listener.getsockname()[:2]
         issuer = settings.issuer_at(port)
@@ -110,6 +135,12 @@ def _serve(settings: Settings, *, dev: Path | None, secrets_dir: Path | None) ->
             secrets_dir = secrets_dir or dev.with_suffix(".secrets")
             stack.enter_context(following(dev, keeper.database, secrets_dir=secrets_dir))
             keeper.refresh()
+        ledger = stack.enter_context(
+            opened_ledger(settings.replay_url, database=keeper.database, clock=instant.read)
+        )
+        app = create_app(
+            keeper, issuer=issuer, ledger=ledger, jwks_uri_hosts=settings.jwks_uri_hosts
+        )
         literal = f"[{host}]" if ":" in host else host
         where = f"ephemera: serving {issuer} (listening on http://{literal}:{port})"
-        run(create_app(keeper, issuer=issuer), listener, ready=lambda: typer.echo(where))
+        run(app, listener, ready=lambda: typer.echo(where))

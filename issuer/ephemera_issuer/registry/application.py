@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import difflib
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from ephemera_issuer.errors import DatabaseUnusable, SecretFileProblem, UnknownClient
+from ephemera_issuer.errors import SecretFileProblem
 from ephemera_issuer.registry.diff import Change, difference
 from ephemera_issuer.registry.entries import Client
+from ephemera_issuer.registry.secrets import settling
 from ephemera_issuer.registry.store import read_registry, write_changes
 
 if TYPE_CHECKING:
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
 
     from ephemera_issuer.database import Database
     from ephemera_issuer.registry.declarations import Declarations
-    from ephemera_issuer.registry.entries import Registry
     from ephemera_issuer.registry.secrets import SecretsDirectory
 
 
@@ -45,51 +43,14 @@ def apply(
             rename a secret's file can come after the change was made; the text says so.
         DatabaseUnusable: Nothing could be written.
     """
-    try:
-        with database.write() as connection:
-            registry = read_registry(connection)
-            if secrets is not None:
-                secrets.settle(registry.clients)
-            changes, without_secret = difference(declared, registry, prune=prune)
-            hashes = _make_secrets(without_secret, secrets)
-            changes = tuple(_with_secret(change, hashes) for change in changes)
-            version = write_changes(connection, changes) if changes else registry.version
-    except BaseException:
-        # Whether a failed commit took place is the database's to say, if it still answers.
-        with contextlib.suppress(DatabaseUnusable, SecretFileProblem):
-            _settle(database, secrets)
-        raise
-    _settle(database, secrets)
+    with settling(database, secrets) as connection:
+        registry = read_registry(connection)
+        changes, without_secret = difference(declared, registry, prune=prune)
+        hashes = _make_secrets(without_secret, secrets)
+        changes = tuple(_with_secret(change, hashes) for change in changes)
+        version = write_changes(connection, changes) if changes else registry.version
     files = {client: secrets.file(client) for client in hashes} if secrets else {}
     return Applied(changes, version, files)
-
-
-def set_disabled(database: Database, client: str, *, disabled: bool) -> bool:
-    """Disable or enable a client, and tell whether that changed anything.
-
-    Raises:
-        UnknownClient: There is no such client.
-        DatabaseUnusable: Nothing could be written.
-    """
-    with database.write() as connection:
-        before = find_client(read_registry(connection), client)
-        if before.disabled == disabled:
-            return False
-        write_changes(connection, [Change("change", replace(before, disabled=disabled), before)])
-    return True
-
-
-def find_client(registry: Registry, client: str) -> Client:
-    """Find a client by its id.
-
-    Raises:
-        UnknownClient: There is none of that id; the text names one that is near.
-    """
-    if client in registry.clients:
-        return registry.clients[client]
-    near = difflib.get_close_matches(client, registry.clients, n=1)
-    hint = f"; did you mean {near[0]}?" if near else ""
-    raise UnknownClient(f"there is no client {client}{hint}")
 
 
 def _make_secrets(clients: Sequence[str], secrets: SecretsDirectory | None) -> Mapping[str, bytes]:
@@ -99,12 +60,6 @@ def _make_secrets(clients: Sequence[str], secrets: SecretsDirectory | None) -> M
             "say where it should go with --secrets-dir"
         )
     return {client: secrets.prepare(client) for client in clients} if secrets else {}
-
-
-def _settle(database: Database, secrets: SecretsDirectory | None) -> None:
-    if secrets is not None:
-        with database.write() as connection:
-            secrets.settle(read_registry(connection).clients)
 
 
 def _with_secret(change: Change, hashes: Mapping[str, bytes]) -> Change:

@@ -13,6 +13,9 @@ from ephemera_issuer.errors import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
+
+    from ephemera_issuer.registry.entries import ClientKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,15 +46,23 @@ class AudienceDeclaration:
     scopes: frozenset[str]
     max_lifetime: int
     single_use: bool
+    introspected_by: frozenset[str]
     disabled: bool | None
     place: Place
 
 
 @dataclass(frozen=True, slots=True)
 class ClientDeclaration:
-    """A `[[clients]]` entry, whose secret is generated where it has none yet."""
+    """A `[[clients]]` entry. With `secret`, one is generated where the client has none yet.
+
+    `keys` were read from `jwks_files`.
+    """
 
     id: str
+    secret: bool
+    jwks_files: tuple[Path, ...]
+    keys: tuple[ClientKey, ...]
+    jwks_uri: str | None
     disabled: bool | None
     place: Place
 

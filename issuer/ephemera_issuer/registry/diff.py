@@ -5,12 +5,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from ephemera_issuer.errors import Problem, RegistryInvalid
-from ephemera_issuer.registry.entries import Audience, Client, Entry, Grant, Registry
+from ephemera_issuer.registry.entries import (
+    MOST_CREDENTIALS,
+    Audience,
+    Client,
+    Entry,
+    Grant,
+    Registry,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from ephemera_issuer.registry.declarations import Declarations
+    from ephemera_issuer.registry.declarations import ClientDeclaration, Declarations
+
+TO_BE_MADE = b""
+"""Stands among the digests of a client until its secret is made; no secret has it."""
 
 
 class Change(NamedTuple):
@@ -37,14 +47,20 @@ class Difference(NamedTuple):
 def difference(declared: Declarations, registry: Registry, *, prune: bool) -> Difference:
     """Compare declarations with the registry; with `prune` what is not declared is removed.
 
-    A client keeps its secrets. An entry that does not say whether it is disabled stays as it is,
-    so that an emergency stop is not undone by the next unrelated change.
+    A client keeps its secrets for as long as a secret is declared. An entry that does not say
+    whether it is disabled stays as it is, so that an emergency stop is not undone by the next
+    unrelated change.
 
     Raises:
-        RegistryInvalid: Grants that name an unknown audience, client or scope.
+        RegistryInvalid: Entries that name an unknown audience, client or scope; a client that
+            would have too many credentials.
     """
     wanted = _wanted(declared, registry, prune=prune)
-    problems = list(_dangling(declared, wanted))
+    problems = [
+        *_strangers(declared, wanted),
+        *_crowded(declared, wanted),
+        *_dangling(declared, wanted),
+    ]
     if problems:
         raise RegistryInvalid(problems)
     return Difference(
@@ -53,7 +69,9 @@ def difference(declared: Declarations, registry: Registry, *, prune: bool) -> Di
             *_changes(registry.clients, wanted.clients),
             *_changes(registry.grants, wanted.grants),
         ),
-        tuple(id_ for id_ in sorted(wanted.clients) if not wanted.clients[id_].secret_hashes),
+        tuple(
+            id_ for id_ in sorted(wanted.clients) if TO_BE_MADE in wanted.clients[id_].secret_hashes
+        ),
     )
 
 
@@ -62,23 +80,56 @@ def _wanted(declared: Declarations, registry: Registry, *, prune: bool) -> Regis
     for audience in declared.audiences.values():
         disabled = _disabled(audience.disabled, registry.audiences.get(audience.id))
         audiences[audience.id] = Audience(
-            audience.id, audience.scopes, audience.max_lifetime, audience.single_use, disabled
+            audience.id,
+            audience.scopes,
+            audience.max_lifetime,
+            audience.single_use,
+            disabled,
+            audience.introspected_by,
         )
     clients = {} if prune else dict(registry.clients)
     for client in declared.clients.values():
-        known = registry.clients.get(client.id)
-        hashes = known.secret_hashes if known else ()
-        clients[client.id] = Client(client.id, hashes, _disabled(client.disabled, known))
+        clients[client.id] = _client(client, registry.clients.get(client.id))
     grants = {} if prune else dict(registry.grants)
     for key, grant in declared.grants.items():
         grants[key] = Grant(grant.client, grant.audience, grant.scopes, grant.max_lifetime)
     return Registry(audiences=audiences, clients=clients, grants=grants, version=registry.version)
 
 
+def _client(declared: ClientDeclaration, known: Client | None) -> Client:
+    hashes: tuple[bytes, ...] = ()
+    if declared.secret:
+        hashes = (known.secret_hashes if known else ()) or (TO_BE_MADE,)
+    disabled = _disabled(declared.disabled, known)
+    return Client(declared.id, hashes, disabled, declared.keys, declared.jwks_uri)
+
+
 def _disabled(declared: bool | None, known: Audience | Client | None) -> bool:  # noqa: FBT001 - a value, not a switch
     if declared is not None:
         return declared
     return known is not None and known.disabled
+
+
+def _strangers(declared: Declarations, wanted: Registry) -> Iterator[Problem]:
+    """Clients that may introspect, and that there will not be."""
+    for audience in declared.audiences.values():
+        unknown = sorted(audience.introspected_by - wanted.clients.keys())
+        if unknown:
+            yield audience.place.problem(
+                "introspected_by", f"there is no client {', '.join(unknown)}"
+            )
+
+
+def _crowded(declared: Declarations, wanted: Registry) -> Iterator[Problem]:
+    for client in declared.clients.values():
+        count = wanted.clients[client.id].credentials
+        if count > MOST_CREDENTIALS:
+            yield client.place.problem(
+                "",
+                f"would have {count} live credentials, secrets and keys together, and "
+                f"{MOST_CREDENTIALS} is the most: leave one out, or drop a secret with "
+                "`ephemera clients drop-secret`",
+            )
 
 
 def _dangling(declared: Declarations, wanted: Registry) -> Iterator[Problem]:

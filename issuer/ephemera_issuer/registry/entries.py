@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
+
+from ephemera_client import jwk
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+MOST_CREDENTIALS = 2
+"""Live at a time for one client, so that each kind can be rolled without downtime."""
+
+_MEMBERS = frozenset({"kty", "crv", "x", "y", "n", "e", "kid"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +23,7 @@ class Audience:
 
     `id` is its identifier (RFC 8707 §2) and the `aud` of its tokens; `max_lifetime` is in seconds;
     `single_use` is announced to callers, the API's own verifier is what enforces it. A disabled
-    audience gets no tokens.
+    audience gets no tokens. `introspected_by` are the clients that may introspect its tokens.
     """
 
     id: str
@@ -23,19 +31,49 @@ class Audience:
     max_lifetime: int
     single_use: bool
     disabled: bool
+    introspected_by: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class ClientKey:
+    """A public key that a client's assertions are verified with.
+
+    `text` is its JWK in one canonical writing, by which two are equal; `key` is what verifies.
+    """
+
+    text: str
+    key: jwk.VerificationKey = field(compare=False)
+
+    @classmethod
+    def parse(cls, members: Mapping[str, Any]) -> Self:
+        """Make one of a public JWK with a `kid`; members that say nothing of the key are dropped.
+
+        Raises:
+            JwkInvalid: It is weak, contradicts itself, is private, or is no such key.
+        """
+        key = jwk.parse(members)
+        kept = {name: members[name] for name in sorted(_MEMBERS & members.keys())}
+        return cls(json.dumps(kept | {"alg": key.alg}, separators=(",", ":"), sort_keys=True), key)
 
 
 @dataclass(frozen=True, slots=True)
 class Client:
     """A calling service.
 
-    `secret_hashes` are SHA-256 digests, two at most so that a secret can be rolled without
-    downtime. A disabled client cannot authenticate.
+    `secret_hashes` are SHA-256 digests, the oldest first. Its keys are either `keys` or what is
+    found at `jwks_uri`. A disabled client gets nothing, whatever it proves.
     """
 
     id: str
     secret_hashes: tuple[bytes, ...] = field(repr=False)
     disabled: bool
+    keys: tuple[ClientKey, ...] = ()
+    jwks_uri: str | None = None
+
+    @property
+    def credentials(self) -> int:
+        """How many are live; whatever is found at `jwks_uri` counts as one."""
+        return len(self.secret_hashes) + len(self.keys) + (self.jwks_uri is not None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,75 +9,20 @@ import difflib
 import os
 import tomllib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from ephemera_issuer.errors import Problem, RegistryInvalid
-from ephemera_issuer.policy import MAXIMUM_LIFETIME
-from ephemera_issuer.registry import syntax
-from ephemera_issuer.registry.declarations import (
-    AudienceDeclaration,
-    ClientDeclaration,
-    Declarations,
-    GrantDeclaration,
-    Place,
-)
+from ephemera_issuer.registry.declarations import Declarations, Place
 from ephemera_issuer.registry.lines import locate
+from ephemera_issuer.registry.schema import ENTRIES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
+
+    from ephemera_issuer.registry.schema import Entries
 
 _Found = dict[str, dict[Any, Any]]
 _MOST_BYTES = 16 * 1024 * 1024
-
-
-class _Field(NamedTuple):
-    """How the value of a key is checked, and what stands in for a missing one."""
-
-    check: Callable[[object], Any]
-    required: bool = False
-    default: Any = None
-
-
-class _Table(NamedTuple):
-    """The keys of one kind of entry, what it becomes, and which of its values name it."""
-
-    fields: dict[str, _Field]
-    declaration: Callable[..., Any]
-    name: tuple[str, ...]
-
-
-_TABLES = {
-    "audiences": _Table(
-        {
-            "id": _Field(syntax.audience_id, required=True),
-            "scopes": _Field(syntax.scopes, required=True),
-            "max_lifetime": _Field(syntax.lifetime, default=MAXIMUM_LIFETIME),
-            "single_use": _Field(syntax.flag, default=True),
-            "disabled": _Field(syntax.flag),
-        },
-        AudienceDeclaration,
-        ("id",),
-    ),
-    "clients": _Table(
-        {
-            "id": _Field(syntax.client_id, required=True),
-            "secret": _Field(syntax.secret, required=True),
-            "disabled": _Field(syntax.flag),
-        },
-        ClientDeclaration,
-        ("id",),
-    ),
-    "grants": _Table(
-        {
-            "client": _Field(syntax.client_id, required=True),
-            "audience": _Field(syntax.audience_id, required=True),
-            "scopes": _Field(syntax.scopes, required=True),
-            "max_lifetime": _Field(syntax.lifetime, default=MAXIMUM_LIFETIME),
-        },
-        GrantDeclaration,
-        ("client", "audience"),
-    ),
-}
 
 
 def read_files(path: Path) -> Declarations:
@@ -87,7 +32,7 @@ def read_files(path: Path) -> Declarations:
         RegistryInvalid: With all problems of all files.
     """
     problems: list[Problem] = []
-    found: _Found = {name: {} for name in _TABLES}
+    found: _Found = {name: {} for name in ENTRIES}
     for file in _files(path):
         try:
             text, document = _load(file)
@@ -156,24 +101,24 @@ def _declare_all(
     lines = locate(text)
     for name, entries in document.items():
         line = lines["", 0].get(name) or lines.get((name, 0), {}).get("")
-        if name not in _TABLES:
-            yield Problem(file, line, name, _unknown(name, _TABLES))
+        if name not in ENTRIES:
+            yield Problem(file, line, name, _unknown(name, ENTRIES))
         elif not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
             yield Problem(file, line, name, f"must be tables, each under [[{name}]]")
         else:
             for index, entry in enumerate(entries):
                 place = Place(file, f"{name}[{index}]", lines.get((name, index), {"": line or 1}))
-                yield from _declare(_TABLES[name], entry, place, found[name])
+                yield from _declare(ENTRIES[name], entry, place, found[name])
 
 
 def _declare(
-    table: _Table, entry: dict[str, object], place: Place, found: dict[Any, Any]
+    kind: Entries, entry: dict[str, object], place: Place, found: dict[Any, Any]
 ) -> list[Problem]:
     problems = [
-        place.problem(key, _unknown(key, table.fields)) for key in entry if key not in table.fields
+        place.problem(key, _unknown(key, kind.fields)) for key in entry if key not in kind.fields
     ]
-    values = {}
-    for key, field in table.fields.items():
+    values: dict[str, Any] = {}
+    for key, field in kind.fields.items():
         if key not in entry:
             values[key] = field.default
             if field.required:
@@ -183,11 +128,10 @@ def _declare(
             values[key] = field.check(entry[key])
         except ValueError as error:
             problems.append(place.problem(key, str(error)))
+    problems += kind.complete(entry, values, place)
     if not problems:
-        # Every client has one, so a declaration need not say it.
-        values.pop("secret", None)
-        name = tuple(values[key] for key in table.name)
-        declared = table.declaration(**values, place=place)
+        name = tuple(values[key] for key in kind.name)
+        declared = kind.declaration(**values, place=place)
         first = found.setdefault(name[0] if len(name) == 1 else name, declared)
         if first is not declared:
             problems.append(place.problem("", f"is declared already at {first.place}"))

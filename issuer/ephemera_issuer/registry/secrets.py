@@ -7,18 +7,23 @@ one whether to keep it.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
 import secrets
 from typing import TYPE_CHECKING
 
-from ephemera_issuer.errors import SecretFileProblem
+from ephemera_issuer.errors import DatabaseUnusable, SecretFileProblem
+from ephemera_issuer.registry.store import read_registry
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Iterator, Mapping
     from pathlib import Path
 
+    from sqlalchemy import Connection
+
+    from ephemera_issuer.database import Database
     from ephemera_issuer.registry.entries import Client
 
 _SUFFIX = ".secret"
@@ -62,6 +67,23 @@ class SecretsDirectory:
             f"{file}: is there already, perhaps from a former client of this name; "
             "move it away, or say --reuse-secrets to give this client the secret in it"
         )
+
+    def prepare_next(self, client: str, live: Collection[bytes]) -> bytes:
+        """Make another secret of a client, whose file may hold one of its `live` digests only.
+
+        Once it is committed it takes the place of that file.
+
+        Raises:
+            SecretFileProblem: It cannot be written, or the file holds something else.
+        """
+        file = self.file(client)
+        try:
+            self._path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if not file.exists() or _digest(file.read_bytes().strip()) in live:
+                return self._write(client)
+        except OSError as error:
+            raise SecretFileProblem(f"{error.filename or file}: {error.strerror}") from error
+        raise SecretFileProblem(f"{file}: holds no live secret of this client; move it away")
 
     def settle(self, clients: Mapping[str, Client]) -> None:
         """Keep the provisional files whose secrets were committed, and delete the others.
@@ -116,3 +138,31 @@ class SecretsDirectory:
 
 def _digest(secret: bytes) -> bytes:
     return hashlib.sha256(secret).digest()
+
+
+@contextlib.contextmanager
+def settling(database: Database, directory: SecretsDirectory | None) -> Iterator[Connection]:
+    """A write transaction in which secrets are made; whatever comes of it, no file is left over.
+
+    Raises:
+        SecretFileProblem: A file cannot be renamed or deleted. After the block this is about files
+            alone: the change was made.
+        DatabaseUnusable: Nothing could be written.
+    """
+    try:
+        with database.write() as connection:
+            if directory is not None:
+                directory.settle(read_registry(connection).clients)
+            yield connection
+    except BaseException:
+        # Whether a failed commit took place is the database's to say, if it still answers.
+        with contextlib.suppress(DatabaseUnusable, SecretFileProblem):
+            _settle(database, directory)
+        raise
+    _settle(database, directory)
+
+
+def _settle(database: Database, directory: SecretsDirectory | None) -> None:
+    if directory is not None:
+        with database.write() as connection:
+            directory.settle(read_registry(connection).clients)

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import select
 
-from ephemera_issuer.registry.entries import Audience, Client, Entry, Grant, Registry
+from ephemera_client.errors import JwkInvalid
+from ephemera_issuer.errors import DatabaseUnusable
+from ephemera_issuer.registry.entries import (
+    Audience,
+    Client,
+    ClientKey,
+    Entry,
+    Grant,
+    Registry,
+)
 from ephemera_issuer.registry.tables import audiences, clients, grants, state
 
 if TYPE_CHECKING:
@@ -24,6 +34,9 @@ def read_registry(connection: Connection, known: Registry | None = None) -> Regi
     """Read the registry; of one that is `known` already, only what changed since its version.
 
     Where nothing changed, `known` itself comes back.
+
+    Raises:
+        DatabaseUnusable: A client's key is no key, so something else has written there.
     """
     version = connection.execute(select(state.c.registry_version)).scalar_one()
     if known is not None and known.version == version:
@@ -52,7 +65,7 @@ def write_changes(connection: Connection, changes: Iterable[Change]) -> int:
         removed = change.action == "remove"
         columns |= {"removed": removed, "version": version}
         if removed and isinstance(change.entry, Client):
-            columns["secret_hashes"] = ""
+            columns |= {"secret_hashes": "", "jwks": "", "jwks_uri": None}
         # A removed entry may come back, so even a new one may have its row already.
         if not connection.execute(table.update().filter_by(**key).values(columns)).rowcount:
             connection.execute(table.insert().values(key | columns))
@@ -76,13 +89,23 @@ def _merge(
 
 
 def _audience(row: Row[Any]) -> tuple[str, Audience]:
-    scopes = frozenset(row.scopes.split())
-    return row.id, Audience(row.id, scopes, row.max_lifetime, row.single_use, row.disabled)
+    return row.id, Audience(
+        row.id,
+        frozenset(row.scopes.split()),
+        row.max_lifetime,
+        row.single_use,
+        row.disabled,
+        frozenset(row.introspected_by.split()),
+    )
 
 
 def _client(row: Row[Any]) -> tuple[str, Client]:
     hashes = tuple(bytes.fromhex(digest) for digest in row.secret_hashes.split())
-    return row.id, Client(row.id, hashes, row.disabled)
+    try:
+        keys = tuple(ClientKey.parse(json.loads(line)) for line in row.jwks.splitlines())
+    except (JwkInvalid, ValueError) as error:
+        raise DatabaseUnusable(f"client {row.id} has a damaged key: {error}") from error
+    return row.id, Client(row.id, hashes, row.disabled, keys, row.jwks_uri)
 
 
 def _grant(row: Row[Any]) -> tuple[tuple[str, str], Grant]:
@@ -98,12 +121,18 @@ def _row(entry: Entry) -> tuple[Table, dict[str, str], dict[str, Any]]:
                 "scopes": " ".join(sorted(entry.scopes)),
                 "max_lifetime": entry.max_lifetime,
                 "single_use": entry.single_use,
+                "introspected_by": " ".join(sorted(entry.introspected_by)),
                 "disabled": entry.disabled,
             }
             return audiences, {"id": entry.id}, columns
         case Client():
             digests = " ".join(digest.hex() for digest in entry.secret_hashes)
-            columns = {"secret_hashes": digests, "disabled": entry.disabled}
+            columns = {
+                "secret_hashes": digests,
+                "jwks": "\n".join(key.text for key in entry.keys),
+                "jwks_uri": entry.jwks_uri,
+                "disabled": entry.disabled,
+            }
             return clients, {"id": entry.id}, columns
         case Grant():
             columns = {

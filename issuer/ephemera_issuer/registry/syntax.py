@@ -9,6 +9,7 @@ import re
 
 from ephemera_issuer.form import MINIMUM_LIFETIME
 from ephemera_issuer.policy import MAXIMUM_LIFETIME
+from ephemera_issuer.settings import is_loopback
 
 _LONGEST_AUDIENCE = 255
 _CLIENT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
@@ -16,6 +17,11 @@ _SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,128}")
 _URI_CHARACTERS = re.compile(r"(?:[A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=-]|%[0-9A-Fa-f]{2})+")
 _URI = re.compile(
     r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*):(?://(?P<authority>[^/?#]*))?(?P<path>[^?#]*)(?P<rest>.*)"
+)
+_LONGEST_JWKS_URI = 1024
+_JWKS_URI = re.compile(
+    r"(?P<scheme>https?)://(?P<host>[a-z0-9]([a-z0-9._-]{0,251}[a-z0-9])?|\[[0-9a-f:.]{2,45}\])"
+    r"(:[1-9][0-9]{0,4})?(/[^#]*)?"
 )
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 _DURATION = re.compile(r"([0-9]{1,6})(s|m)")
@@ -92,11 +98,48 @@ def flag(value: object) -> bool:
     return value
 
 
-def secret(value: object) -> str:
+def secret(value: object) -> bool:
     """The word "generate"; the message does not quote what may be a secret."""
     if value != "generate":
         raise ValueError('must be "generate": a registry file holds no secrets')
-    return "generate"
+    return True
+
+
+def file_names(value: object) -> tuple[str, ...]:
+    """A file's name, relative to the registry file that names it, or a list of such."""
+    names = value if isinstance(value, list) else [value]
+    for name in names:
+        if not isinstance(name, str) or not name or "\0" in name or names.count(name) > 1:
+            break
+    else:
+        if names:
+            return tuple(names)
+    raise ValueError('must be a file such as "orders.jwks.json", or a list of different ones')
+
+
+def jwks_uri(value: object) -> str:
+    """Where a client publishes its keys: https, or http on loopback."""
+    text = _text(value)
+    url = _JWKS_URI.fullmatch(text)
+    if not url or not _URI_CHARACTERS.fullmatch(text) or len(text) > _LONGEST_JWKS_URI:
+        raise ValueError(
+            "must be a URL such as https://orders.internal/jwks.json: its host in lower case, "
+            "no user name, no fragment"
+        )
+    if url["scheme"] == "http" and not is_loopback(url["host"].strip("[]")):
+        raise ValueError("must be https; http is for loopback only")
+    return text
+
+
+def clients(value: object) -> frozenset[str]:
+    """Clients' ids, each once; none is fine."""
+    if not isinstance(value, list):
+        raise ValueError('must be a list of clients, such as ["gateway"]')  # noqa: TRY004
+    for client in value:
+        client_id(client)
+        if value.count(client) > 1:
+            raise ValueError(f"{client} is there twice")
+    return frozenset(value)
 
 
 def _text(value: object) -> str:

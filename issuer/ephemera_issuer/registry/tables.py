@@ -1,10 +1,14 @@
 """The tables of the registry database.
 
-`state` is one row: the version of the registry and of the key ring, and the issuer that the keys
-are sealed for. Every registry row carries the registry version that last changed it, and a removed
-entry stays as a row marked so: what happened after a version is then one comparison.
-Scopes and digests (hexadecimal) are words separated by single spaces. Times are Unix seconds.
+`state` is one row: the version of the registry and of the key ring, the issuer that the keys are
+sealed for, and the epoch and last sequence number of the revocations. Every registry row carries
+the registry version that last changed it, and a removed entry stays as a row marked so: what
+happened after a version is then one comparison.
+Scopes, clients and digests (hexadecimal) are words separated by single spaces, JWKs are lines.
+Times are Unix seconds.
 Of the signing keys only the active and the pending one have their private half, sealed.
+A revocation has a `jti`, a `cut_off` or a `kid`; its `expires_at` is when all that it revokes has
+expired.
 """
 
 from __future__ import annotations
@@ -26,6 +30,7 @@ from sqlalchemy import (
 metadata = MetaData(
     naming_convention={
         "pk": "%(table_name)s_pkey",
+        "uq": "%(table_name)s_%(column_0_name)s_key",
         "fk": "%(table_name)s_%(column_0_name)s_fkey",
         "ix": "%(table_name)s_%(column_0_name)s",
         "ck": "%(table_name)s_%(constraint_name)s",
@@ -39,6 +44,8 @@ state = Table(
     Column("registry_version", Integer, nullable=False),
     Column("keys_version", Integer, nullable=False),
     Column("issuer", Text, nullable=True),
+    Column("epoch", Text, nullable=False, server_default=""),
+    Column("revocation_sequence", Integer, nullable=False, server_default="0"),
 )
 
 audiences = Table(
@@ -48,6 +55,7 @@ audiences = Table(
     Column("scopes", Text, nullable=False),
     Column("max_lifetime", Integer, nullable=False),
     Column("single_use", Boolean, nullable=False),
+    Column("introspected_by", Text, nullable=False, server_default=""),
     Column("disabled", Boolean, nullable=False),
     Column("removed", Boolean, nullable=False),
     Column("version", Integer, nullable=False, index=True),
@@ -58,6 +66,8 @@ clients = Table(
     metadata,
     Column("id", Text, primary_key=True),
     Column("secret_hashes", Text, nullable=False),
+    Column("jwks", Text, nullable=False, server_default=""),
+    Column("jwks_uri", Text, nullable=True),
     Column("disabled", Boolean, nullable=False),
     Column("removed", Boolean, nullable=False),
     Column("version", Integer, nullable=False, index=True),
@@ -95,3 +105,17 @@ for _state in ("active", "pending"):
         unique=True,
         sqlite_where=signing_keys.c.state == _state,
     )
+
+revocations = Table(
+    "revocations",
+    metadata,
+    Column("sequence", Integer, primary_key=True, autoincrement=False),
+    Column("client", Text, nullable=True, index=True),
+    Column("audience", Text, nullable=True),
+    Column("jti", Text, nullable=True, unique=True),
+    Column("issued_at", Integer, nullable=True),
+    Column("cut_off", Integer, nullable=True, index=True),
+    Column("kid", Text, nullable=True, unique=True),
+    Column("expires_at", Integer, nullable=True, index=True),
+    Column("created_at", Double, nullable=False),
+)

@@ -1,0 +1,109 @@
+"""What may stand in registry files: the keys of each kind of entry, and what each may hold."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ephemera_issuer.policy import MAXIMUM_LIFETIME
+from ephemera_issuer.registry import syntax
+from ephemera_issuer.registry.declarations import (
+    AudienceDeclaration,
+    ClientDeclaration,
+    GrantDeclaration,
+    Place,
+)
+from ephemera_issuer.registry.jwks_file import read_keys
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from ephemera_issuer.errors import Problem
+    from ephemera_issuer.registry.entries import ClientKey
+
+
+class Field(NamedTuple):
+    """How the value of a key is checked, and what stands in for a missing one."""
+
+    check: Callable[[object], Any]
+    required: bool = False
+    default: Any = None
+
+
+class Entries(NamedTuple):
+    """One kind of entry: its keys, what it becomes, and which of its values name it.
+
+    `complete` is given the entry as written, its checked values and its place; it looks at what
+    concerns several values, and makes the declaration's of them.
+    """
+
+    fields: Mapping[str, Field]
+    declaration: Callable[..., Any]
+    name: tuple[str, ...]
+    complete: Callable[[Mapping[str, object], dict[str, Any], Place], Iterable[Problem]]
+
+
+def _nothing_more(*_: object) -> tuple[()]:
+    return ()
+
+
+def _credentials(
+    entry: Mapping[str, object], values: dict[str, Any], place: Place
+) -> Iterator[Problem]:
+    """Read a client's keys; it has a secret, or keys of one source, or moves between the two."""
+    if not entry.keys() & {"secret", "jwks_file", "jwks_uri"}:
+        yield place.problem("", "needs a credential: secret, jwks_file or jwks_uri")
+    if {"jwks_file", "jwks_uri"} <= entry.keys():
+        yield place.problem("jwks_uri", "cannot stand beside jwks_file: keys come from one place")
+    keys: list[ClientKey] = []
+    folder = Path(place.file).parent
+    names = values.pop("jwks_file", ())
+    for name in names:
+        try:
+            keys += read_keys(folder / name)
+        except ValueError as error:
+            yield place.problem("jwks_file", f"{name}: {error}")
+    if len({key.key.kid for key in keys}) < len(keys):
+        yield place.problem("jwks_file", "two keys have the same kid")
+    values["jwks_files"] = tuple(folder / name for name in names)
+    values["keys"] = tuple(keys)
+
+
+ENTRIES: Mapping[str, Entries] = {
+    "audiences": Entries(
+        {
+            "id": Field(syntax.audience_id, required=True),
+            "scopes": Field(syntax.scopes, required=True),
+            "max_lifetime": Field(syntax.lifetime, default=MAXIMUM_LIFETIME),
+            "single_use": Field(syntax.flag, default=True),
+            "introspected_by": Field(syntax.clients, default=frozenset()),
+            "disabled": Field(syntax.flag),
+        },
+        AudienceDeclaration,
+        ("id",),
+        _nothing_more,
+    ),
+    "clients": Entries(
+        {
+            "id": Field(syntax.client_id, required=True),
+            "secret": Field(syntax.secret, default=False),
+            "jwks_file": Field(syntax.file_names, default=()),
+            "jwks_uri": Field(syntax.jwks_uri),
+            "disabled": Field(syntax.flag),
+        },
+        ClientDeclaration,
+        ("id",),
+        _credentials,
+    ),
+    "grants": Entries(
+        {
+            "client": Field(syntax.client_id, required=True),
+            "audience": Field(syntax.audience_id, required=True),
+            "scopes": Field(syntax.scopes, required=True),
+            "max_lifetime": Field(syntax.lifetime, default=MAXIMUM_LIFETIME),
+        },
+        GrantDeclaration,
+        ("client", "audience"),
+        _nothing_more,
+    ),
+}
