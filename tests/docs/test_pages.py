@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import socket
 import subprocess
-import sys
-import threading
 import tomllib
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import uvicorn
 from docs.pages import PAGES, ROOT, blocks, links
+from docs.running import run, serving, shell
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.responses import JSONResponse
@@ -29,7 +25,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from starlette.requests import Request
-    from starlette.types import ASGIApp
 
 RUNNABLE = {"sh", "console", "python"}
 
@@ -52,26 +47,6 @@ def issuer(tmp_path: Path, billing_url: str) -> Iterator[Issuer]:
     registry = REGISTRY.replace("https://billing.internal", billing_url)
     with run_issuer(tmp_path, registry=registry) as running:
         yield running
-
-
-@contextmanager
-def serving(app: ASGIApp, door: socket.socket) -> Iterator[None]:
-    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="off"))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [door]})
-    thread.start()
-    try:
-        yield
-    finally:
-        server.should_exit = True
-        thread.join()
-
-
-def run(sample: str, names: dict[str, Any], places: dict[str, str]) -> dict[str, Any]:
-    """Run a sample of a page with the addresses of this test for those of the page."""
-    for written, real in places.items():
-        sample = sample.replace(written, real)
-    exec(compile(sample, "<page>", "exec"), names)  # noqa: S102 - our own pages
-    return names
 
 
 async def read_invoices(request: Request) -> JSONResponse:
@@ -117,48 +92,19 @@ def test_the_samples_and_commands_of_the_client_page_call_each_other(
         caller["api"].close()
         caller["tokens"].close()
         (commands,) = blocks("client/README.md", "sh")
-        said = shell(commands.replace("https://billing.internal", billing_url), issuer, tmp_path)
-    assert '{"for":"orders"}' in said
-    assert "NOT VERIFIED" in said
-
-
-def shell(commands: str, issuer: Issuer, folder: Path) -> str:
-    """Run the commands of a page as a calling team would, with its settings in the environment."""
-    done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", commands],
-        cwd=folder,
-        env=issuer.environment
-        | {
-            "PATH": f"{ROOT / '.venv/bin'}:{with_curl(folder)}",
+        settings = {
             "EPHEMERA_CLIENT_ISSUER": issuer.url,
             "EPHEMERA_CLIENT_ID": "orders",
             "EPHEMERA_CLIENT_SECRET_FILE": str(issuer.secret_file),
-        },
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout + done.stderr
-
-
-def with_curl(folder: Path) -> str:
-    """A PATH on which there is a curl: a stand-in for `curl -H @- URL` on a machine without."""
-    path = os.environ["PATH"]
-    if shutil.which("curl"):
-        return path
-    stand_in = folder / "bin" / "curl"
-    stand_in.parent.mkdir()
-    stand_in.write_text(
-        f"#!{sys.executable}\n"
-        "import sys, urllib.request\n"
-        "assert sys.argv[1:3] == ['-H', '@-']\n"
-        "name, _, value = sys.stdin.read().strip().partition(': ')\n"
-        "request = urllib.request.Request(sys.argv[3], headers={name: value})\n"
-        "print(urllib.request.urlopen(request).read().decode(), end='')\n"
-    )
-    stand_in.chmod(0o755)
-    return f"{stand_in.parent}:{path}"
+        }
+        status, said, errors = shell(
+            commands.replace("https://billing.internal", billing_url),
+            tmp_path,
+            issuer.environment | settings,
+        )
+    assert status == 0, errors
+    assert '{"for":"orders"}' in said
+    assert "NOT VERIFIED" in said + errors
 
 
 def test_the_issuer_page_runs_as_it_is_written(tmp_path: Path) -> None:
@@ -194,6 +140,10 @@ def test_no_page_has_a_block_that_no_test_runs() -> None:
         ("README.md", "sh"): 1,
         ("client/README.md", "python"): 2,
         ("client/README.md", "sh"): 1,
+        ("docs/getting-started.md", "python"): 2,  # in test_getting_started.py
+        ("docs/getting-started.md", "sh"): 6,
+        ("docs/migrating.md", "python"): 2,  # in test_migrating.py
+        ("docs/rolling-credentials.md", "sh"): 4,  # in test_rolling_credentials.py
         ("issuer/README.md", "console"): 1,
         ("keys/README.md", "console"): 1,  # in tests/system/test_install.py
         ("keys/README.md", "python"): len(blocks("keys/README.md", "python")),  # as doctests

@@ -7,6 +7,8 @@ import * as oauth from "oauth4webapi";
 const [issuer, clientId, audience, scope, algorithm] = process.argv.slice(2);
 const jwk = JSON.parse(readFileSync(0, "utf8"));
 const key = await importJWK(jwk, algorithm);
+// It writes the name of RFC 9864, Ed25519, where RFC 8037 says EdDSA.
+const named = { [oauth.modifyAssertion]: (header) => (header.alg = algorithm) };
 const insecure = { [oauth.allowInsecureRequests]: true };
 
 const server = await oauth
@@ -16,7 +18,7 @@ const client = { client_id: clientId };
 const response = await oauth.clientCredentialsGrantRequest(
   server,
   client,
-  oauth.PrivateKeyJwt({ key, kid: jwk.kid }),
+  oauth.PrivateKeyJwt({ key, kid: jwk.kid }, named),
   { resource: audience, scope },
   insecure,
 );
