@@ -46,10 +46,16 @@ class RequireToken:
         self._scopes = scope_set(scopes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Admit or refuse; what is neither request nor handshake (lifespan) passes through."""
-        if scope["type"] not in {"http", "websocket"}:
+        """Admit or refuse a request or a handshake; the lifespan passes through.
+
+        Raises:
+            ConfigurationError: it is of another kind, such as only a later ASGI knows.
+        """
+        if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
+        if scope["type"] not in {"http", "websocket"}:
+            raise ConfigurationError(f"RequireToken cannot guard what ASGI calls {scope['type']}")
         answered = False
 
         async def watched_send(message: Message) -> None:

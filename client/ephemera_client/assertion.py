@@ -121,7 +121,8 @@ def _data(key: object) -> bytes:
         case bytes():
             return key
         case str():
-            return key.encode()
+            with suppress(UnicodeError):
+                return key.encode()
         case Mapping():
             with suppress(TypeError, ValueError, RecursionError):
                 return json.dumps(dict(key)).encode()

@@ -105,7 +105,7 @@ def _quoted(value: str) -> str:
 
 
 def _refusal(status: int, header: tuple[str, str], told: dict[str, str]) -> Refusal:
-    body = json.dumps(told).encode()
+    body = json.dumps(told, separators=(",", ":")).encode()
     headers = (
         ("content-type", "application/json"),
         ("content-length", str(len(body))),

@@ -80,7 +80,9 @@ def parse(raw: str, *, headers: Mapping[bytes, dict[str, Any]] = _NO_HEADERS) ->
             header_segment, header, _members(claims_segment), signing_input, _decode(signature)
         )
     except ValueError as error:
-        raise TokenMalformed(f"the token cannot be decoded: {error}") from None
+        reason = str(error)
+    # Raised out here, so that no cause goes along: Python's decoding errors hold what they read.
+    raise TokenMalformed(f"the token cannot be decoded: {reason}")
 
 
 def decode_base64url(text: str) -> bytes:

@@ -4,7 +4,7 @@ httpcore hands the same timeout to every read of an answer, so a peer that sends
 then is never late. Given a moment of `time.monotonic`, these sockets wait for what is left of it.
 """
 
-import contextlib
+import ipaddress
 import socket
 import ssl
 import time
@@ -13,13 +13,23 @@ from typing import Any
 
 import httpcore
 
+from ephemera_client.failure import OnlyLinkLocal
+
 SocketOption = (
     tuple[int, int, int] | tuple[int, int, bytes | bytearray] | tuple[int, int, None, int]
 )
+_STREAM = socket.SOCK_STREAM
 
 
 class DeadlineBackend(httpcore.NetworkBackend):
-    """TCP connections whose every timeout is a deadline."""
+    """TCP connections whose every timeout is a deadline.
+
+    Unless `link_local`, link-local addresses are left out, whatever name they were resolved from:
+    machines in a cloud are told their own secrets at such an address.
+    """
+
+    def __init__(self, *, link_local: bool) -> None:
+        self._link_local = link_local
 
     def connect_tcp(
         self,
@@ -29,15 +39,35 @@ class DeadlineBackend(httpcore.NetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[SocketOption] | None = None,
     ) -> httpcore.NetworkStream:
-        """Try the addresses of `host` in turn, within one deadline for all."""
+        """Try the addresses of `host` in turn, within one deadline for all.
+
+        Each has an equal share of what is left: one that swallows packets, as IPv6 does on many a
+        network, must not take the time of those behind it.
+        """
         backend = httpcore.SyncBackend()
-        for found in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
-            address = str(found[4][0])
-            with contextlib.suppress(httpcore.ConnectError):
+        found = [str(entry[4][0]) for entry in socket.getaddrinfo(host, port, type=_STREAM)]
+        if not self._link_local:
+            found = [address for address in found if not is_link_local(address)]
+            if not found:
+                raise OnlyLinkLocal
+        for untried, address in zip(range(len(found), 0, -1), found, strict=True):
+            seconds = left(timeout)
+            share = None if seconds is None else seconds / untried
+            try:
                 return _DeadlineStream(
-                    backend.connect_tcp(address, port, left(timeout), local_address, socket_options)
+                    backend.connect_tcp(address, port, share, local_address, socket_options)
                 )
+            except (httpcore.ConnectError, httpcore.ConnectTimeout):
+                if untried == 1:
+                    raise
         raise httpcore.ConnectError
+
+
+def is_link_local(address: str) -> bool:
+    """Say whether a literal address is link-local, also where IPv6 wraps an IPv4 one."""
+    parsed = ipaddress.ip_address(address)
+    mapped = parsed.ipv4_mapped if isinstance(parsed, ipaddress.IPv6Address) else None
+    return (mapped or parsed).is_link_local
 
 
 def left(deadline: float | None) -> float | None:

@@ -13,7 +13,8 @@ MAX_BYTES = 50 * 1024
 class Metadata(NamedTuple):
     """What verifiers and calling services need of the document; both URLs are the issuer's own.
 
-    `max_count` is how many tokens one request may ask for: 1 where the issuer does not say.
+    `max_count` is how many tokens one request may ask for: 1 where the issuer offers
+    nothing more.
     """
 
     issuer: str
@@ -66,10 +67,9 @@ def parse(body: bytes, *, issuer: str) -> Metadata:
 
 
 def _max_count(document: dict[str, object]) -> int:
-    count = document.get("ephemera_max_count", 1)
-    if type(count) is not int or count < 1:
-        raise MetadataInvalid("ephemera_max_count in the metadata is not a positive whole number")
-    return count
+    # Verifiers read this document too, and an offer that makes no sense is no reason to lose keys.
+    count = document.get("ephemera_max_count")
+    return count if type(count) is int and count > 1 else 1
 
 
 def _endpoint(document: dict[str, object], name: str, issuer: str) -> str:

@@ -57,7 +57,7 @@ class Expected:
     def __post_init__(self) -> None:
         """Check the arguments of a verifier; the issuer is checked with its other URLs."""
         longest = self.profile.longest_lifetime
-        if not self.algorithms or not set(self.algorithms) <= set(ALGORITHMS):
+        if not self.algorithms or not all(name in ALGORITHMS for name in self.algorithms):
             raise ConfigurationError(f"algorithm must be one of {', '.join(ALGORITHMS)}")
         if not isinstance(self.audience, str) or not self.audience:
             raise ConfigurationError("audience must be the identifier of this API")
@@ -69,4 +69,6 @@ class Expected:
 
 def algorithms(algorithm: str | Collection[str]) -> tuple[str, ...]:
     """Return a verifier's `algorithm` argument as the tuple that it stands for."""
-    return (algorithm,) if isinstance(algorithm, str) else tuple(algorithm)
+    if isinstance(algorithm, Collection) and not isinstance(algorithm, str):
+        return tuple(algorithm)
+    return (algorithm,)

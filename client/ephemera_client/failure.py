@@ -8,10 +8,13 @@ from typing import Literal
 import httpcore
 
 FailureCode = Literal[
+    "client_closed",
+    "client_forked",
     "connect_failed",
     "connection_lost",
     "content_encoded",
     "dns_failed",
+    "link_local",
     "protocol_error",
     "redirected",
     "timeout",
@@ -28,10 +31,14 @@ _EXPIRED = frozenset({9, 10})
 _HOST_MISMATCH = frozenset({62, 64})
 
 _SENTENCES: Mapping[FailureCode, str] = {
+    "client_closed": "the httpx client given as http= has been closed",
+    "client_forked": "the httpx client given as http= is that of the parent process: a forked"
+    " child needs one of its own",
     "connect_failed": "no connection could be made",
     "connection_lost": "the connection was lost before the whole answer had come",
     "content_encoded": "the answer came compressed although none of that was asked for",
     "dns_failed": "the host name does not resolve",
+    "link_local": "the host name resolves to link-local addresses alone, and those are refused",
     "protocol_error": "the answer was not one whole HTTP/1.1 response",
     "redirected": "the answer was a redirect, and those are not followed",
     "timeout": "there was no whole answer in time",
@@ -42,6 +49,10 @@ _SENTENCES: Mapping[FailureCode, str] = {
     " (a private one is named by ca_file=)",
     "too_large": "the answer is larger than allowed",
 }
+
+
+class OnlyLinkLocal(Exception):
+    """A host name resolves to addresses that were not to be connected to."""
 
 
 class HttpFailed(Exception):
@@ -73,6 +84,7 @@ def _code(causes: list[BaseException]) -> FailureCode:
     codes: dict[type[BaseException] | tuple[type[BaseException], ...], FailureCode] = {
         ssl.SSLError: "tls_failed",
         (socket.gaierror, UnicodeError): "dns_failed",
+        OnlyLinkLocal: "link_local",
         (httpcore.TimeoutException, TimeoutError): "timeout",
         httpcore.ConnectError: "connect_failed",
         (httpcore.NetworkError, OSError): "connection_lost",

@@ -24,7 +24,16 @@ from ephemera_client.errors import ConfigurationError
 from ephemera_client.failure import HttpFailed, explain
 from ephemera_client.url import check_url, origin
 
-__all__ = ["AsyncHttp", "CaFile", "Http", "HttpFailed", "Response", "check_url", "origin"]
+__all__ = [
+    "AsyncHttp",
+    "CaFile",
+    "Http",
+    "HttpFailed",
+    "Reading",
+    "Response",
+    "check_url",
+    "origin",
+]
 
 CaFile = str | os.PathLike[str] | None
 
@@ -43,6 +52,10 @@ class Response(NamedTuple):
     status: int
     headers: Mapping[str, str]
     body: bytes
+
+    def __repr__(self) -> str:
+        # The body may hold tokens.
+        return f"Response(status={self.status}, ...)"
 
 
 def tls_context(ca_file: CaFile) -> ssl.SSLContext:
@@ -79,20 +92,39 @@ class Http:
     Connections are kept for a few seconds, and never shared with a forked child.
     """
 
-    def __init__(self, *, ca_file: CaFile = None, timeout: float, max_bytes: int) -> None:
+    def __init__(
+        self,
+        *,
+        ca_file: CaFile = None,
+        timeout: float,
+        max_bytes: int,
+        link_local: bool = True,
+    ) -> None:
         self._tls = tls_context(ca_file)
         self._timeout = _seconds(timeout)
         self._max_bytes = max_bytes
+        self._link_local = link_local
         self._home = os.getpid(), self._open()
 
-    def get(self, url: str, headers: Mapping[str, str]) -> Response:
+    def get(
+        self, url: str, headers: Mapping[str, str], *, deadline: float | None = None
+    ) -> Response:
         """Fetch `url`; see `exchange`."""
-        return self.exchange(url, headers, None)
+        return self.exchange(url, headers, None, deadline=deadline)
 
-    def exchange(self, url: str, headers: Mapping[str, str], body: bytes | None) -> Response:
+    def exchange(
+        self,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes | None,
+        *,
+        deadline: float | None = None,
+    ) -> Response:
         """POST `body`, or GET where there is none, once; the status is the caller's to judge.
 
-        The deadline covers everything but the system's resolver, which keeps its own.
+        `deadline` is a moment of `time.monotonic`, for an exchange that is one of several; without
+        it this one has the timeout to itself. It covers everything but the system's resolver,
+        which keeps its own.
 
         Raises:
             HttpFailed: there was no whole answer, or it was a redirect, compressed or too large.
@@ -102,8 +134,12 @@ class Http:
             # The parent goes on using these connections, so the child only lets go of them.
             pool = self._open()
             self._home = os.getpid(), pool
-        deadline = time.monotonic() + self._timeout
-        limits = {"pool": self._timeout, "connect": deadline, "write": deadline, "read": deadline}
+        now = time.monotonic()
+        if deadline is None:
+            deadline = now + self._timeout
+        # For a place in the pool httpcore itself waits, and takes seconds.
+        queue = max(deadline - now, 0.0)
+        limits = {"pool": queue, "connect": deadline, "write": deadline, "read": deadline}
         try:
             with pool.stream(
                 _method(body),
@@ -112,7 +148,7 @@ class Http:
                 content=body,
                 extensions={"timeout": limits},
             ) as answer:
-                reading = _Reading(answer.status, answer.headers, self._max_bytes, url)
+                reading = Reading(answer.status, answer.headers, self._max_bytes, url)
                 for chunk in answer.iter_stream():
                     if not reading.take(chunk):
                         break
@@ -134,7 +170,7 @@ class Http:
             max_connections=_CONNECTIONS,
             max_keepalive_connections=_CONNECTIONS,
             keepalive_expiry=_IDLE_SECONDS,
-            network_backend=DeadlineBackend(),
+            network_backend=DeadlineBackend(link_local=self._link_local),
         )
 
 
@@ -167,7 +203,7 @@ class AsyncHttp:
                 async with pool.stream(
                     _method(body), url, headers=_headers(url, headers), content=body
                 ) as answer:
-                    reading = _Reading(answer.status, answer.headers, self._max_bytes, url)
+                    reading = Reading(answer.status, answer.headers, self._max_bytes, url)
                     async for chunk in answer.aiter_stream():
                         if not reading.take(chunk):
                             # Ends the iteration from within; left half way, trio would warn of it.
@@ -212,7 +248,7 @@ def _headers(url: str, headers: Mapping[str, str]) -> list[tuple[str, str]]:
     ]
 
 
-class _Reading:
+class Reading:
     """An answer coming in: refused as soon as something about it is wrong."""
 
     def __init__(
@@ -240,6 +276,7 @@ class _Reading:
         return len(self._body) <= self._max_bytes
 
     def response(self) -> Response:
+        """Return the whole answer."""
         if len(self._body) > self._max_bytes:
             raise HttpFailed("too_large", self._origin)
         return Response(self._status, self._headers, bytes(self._body))

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn, Self
 
-from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.exceptions import InternalError, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.asymmetric.ec import generate_private_key as generate_ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -134,7 +134,7 @@ def _from_pem(data: bytes) -> Key:
         key = load_pem_private_key(data, password=None)
     except TypeError:  # cryptography's word for a key that needs a password
         raise ConfigurationError(f"the private key is encrypted; {_TO_PKCS8}") from None
-    except (ValueError, UnsupportedAlgorithm):
+    except (ValueError, UnsupportedAlgorithm, InternalError):
         raise ConfigurationError("the private key is damaged or of an unknown kind") from None
     _algorithm(key)
     return key  # type: ignore[return-value]

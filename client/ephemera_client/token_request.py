@@ -20,6 +20,8 @@ from ephemera_client.scope import scope_set
 
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/-]{1,8192}=*", re.ASCII)
 _ERROR = re.compile(r"[\x20\x21\x23-\x5b\x5d-\x7e]{1,200}")
+_URI = re.compile(r"[\x21-\x7e]+")
+_LONGEST = 2**31
 
 _MEANINGS: Mapping[str, str] = {
     "invalid_request": "it found the request malformed",
@@ -105,8 +107,8 @@ def want(audience: str, scopes: Iterable[str] | None, lifetime: int | None) -> W
     Raises:
         ConfigurationError: no audience, an empty set of scopes, or no whole positive seconds.
     """
-    if not isinstance(audience, str) or not audience:
-        raise ConfigurationError("audience must be a non-empty string")
+    if not isinstance(audience, str) or not _URI.fullmatch(audience):
+        raise ConfigurationError("audience must be an identifier of printable ASCII characters")
     wanted = None if scopes is None else scope_set(scopes)
     if wanted is not None and not wanted:
         raise ConfigurationError(
@@ -185,7 +187,7 @@ def _tokens(
     single_use = document.get("single_use", True)
     if not isinstance(kind, str) or kind.lower() != "bearer":
         raise ResponseInvalid(f"{issuer} answered with a token_type other than Bearer")
-    if type(expires_in) is not int or expires_in < 1:
+    if type(expires_in) is not int or not 0 < expires_in <= _LONGEST:
         raise ResponseInvalid(f"{issuer} answered without a usable expires_in")
     if not isinstance(scope, str) or type(single_use) is not bool:
         raise ResponseInvalid(f"{issuer} answered with a scope or single_use of the wrong type")

@@ -1,5 +1,6 @@
 """Tokens for a calling service: `TokenClient` for threads, `AsyncTokenClient` for tasks."""
 
+import re
 from collections.abc import Collection, Generator, Iterable, Mapping
 from types import TracebackType
 from typing import NamedTuple, Self
@@ -21,6 +22,9 @@ from ephemera_client.url import check_url
 # An issuer that moves its token endpoint is followed within this many seconds.
 _METADATA_SECONDS = 3600.0
 
+# RFC 6749 appendix A.1.
+_CLIENT_ID = re.compile(r"[\x20-\x7e]+")
+
 
 class Step(NamedTuple):
     """One exchange to make; without a body it is a GET."""
@@ -28,6 +32,10 @@ class Step(NamedTuple):
     url: str
     headers: Mapping[str, str]
     body: bytes | None
+
+    def __repr__(self) -> str:
+        # The rest is the credential.
+        return f"Step({self.url!r}, ...)"
 
 
 class TokenSource:
@@ -42,8 +50,8 @@ class TokenSource:
         unencrypted_hosts: Collection[str],
         clock: instant.Clock,
     ) -> None:
-        if not isinstance(client_id, str) or not client_id:
-            raise ConfigurationError("client_id must be a non-empty string")
+        if not isinstance(client_id, str) or not _CLIENT_ID.fullmatch(client_id):
+            raise ConfigurationError("client_id must be a str of printable ASCII characters")
         if not hasattr(credential, "prove"):
             raise ConfigurationError("credential must be a credential, such as ClientSecret(...)")
         check_url(issuer, unencrypted_hosts=unencrypted_hosts, what="issuer")
@@ -104,7 +112,8 @@ class TokenSource:
 class TokenClient:
     """Tokens of one issuer for one client, for any number of threads.
 
-    The issuer's endpoints are discovered at the first request. A process may fork with it.
+    The issuer's endpoints are discovered at the first request, and again each hour; `timeout`, in
+    seconds, is for each exchange. A process may fork with it.
     """
 
     def __init__(  # noqa: PLR0913 - a client's settings, each by its name

@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, Self
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -22,6 +23,8 @@ AsyncInner = httpx.AsyncBaseTransport
 
 # A redirect inherits the extensions of its request, so by this one the next hop knows itself.
 _SENT_ON = "ephemera.sent_on"
+# What a stranger redirects to is the stranger's choice, so no token goes out on its word.
+_STRAYED = "ephemera.strayed"
 
 _UNAUTHORIZED = 401
 _IDEMPOTENT = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PUT", "TRACE"})
@@ -60,7 +63,7 @@ class Routes:
         self._targets: dict[str, Target] = {}
         for url, target in targets.items():
             check_url(url, unencrypted_hosts=unencrypted_hosts, what="a target's origin")
-            if httpx.URL(url).raw_path != b"/":
+            if urlsplit(url).path not in {"", "/"} or "?" in url:
                 raise ConfigurationError(f"target {url} must be an origin, without path or query")
             token_request.want(target.audience, target.scopes, None)
             self._targets[origin(url)] = target
@@ -74,12 +77,16 @@ class Routes:
         """
         place = f"{request.url.scheme}://{request.url.netloc.decode('ascii')}"
         target = self._targets.get(place)
+        if _STRAYED in request.extensions:
+            return None
         if target is None and _SENT_ON not in request.extensions:
             raise OriginNotListed(
                 "no target is listed for the origin of this request; "
                 f"listed are {', '.join(self._targets) or 'none'}"
             )
-        if target is not None:
+        if target is None:
+            request.extensions[_STRAYED] = True
+        else:
             if "authorization" in request.headers:
                 raise ConfigurationError(
                     "the request has an Authorization header already: this transport brings one"
@@ -117,9 +124,10 @@ class TokenTransport(httpx.BaseTransport):
     """Puts a token on each request to a listed origin; see `TokenClient.transport`.
 
     A request to another origin raises `OriginNotListed`, but a redirect there is followed without
-    a token. An Authorization header of the caller's own is a `ConfigurationError`. A 401 that says
-    `invalid_token` gets one fresh token if the body is held in memory; where the reason is
-    `token_replayed`, only for idempotent methods. Closing it closes `inner`.
+    a token, and so is whatever that one redirects to. An Authorization header of the caller's own
+    is a `ConfigurationError`. A 401 that says `invalid_token` gets one fresh token if the body is
+    held in memory; where the reason is `token_replayed`, only for idempotent methods. Closing it
+    closes `inner`.
     """
 
     def __init__(

@@ -1,6 +1,7 @@
 """Which URLs a token, a secret or trust in keys may travel over."""
 
 import ipaddress
+import re
 from collections.abc import Collection
 from urllib.parse import SplitResult, urlsplit
 
@@ -8,6 +9,7 @@ from ephemera_client.errors import ConfigurationError
 
 # RFC 1035 section 2.3.4; the resolver would raise a UnicodeError.
 _LABEL = 63
+_BRACKETED = re.compile(r"(?:[^\[\]]*@)?\[[^\[\]]+\](?::\d*)?", re.ASCII)
 
 
 def check_url(url: str, *, unencrypted_hosts: Collection[str], what: str) -> str:
@@ -63,8 +65,13 @@ def _split(url: str) -> SplitResult | None:
     try:
         parts = urlsplit(url)
         labels = (parts.hostname or "").rstrip(".").split(".")
-        # Asking for the port is what makes urllib check it.
-        valid = parts.port != 0 and all(0 < len(label) <= _LABEL for label in labels)
+        # Asking for the port is what makes urllib check it. Of a host with brackets it reads what
+        # stands in them and passes over the rest.
+        valid = (
+            parts.port != 0
+            and all(0 < len(label) <= _LABEL for label in labels)
+            and ("[" not in parts.netloc or _BRACKETED.fullmatch(parts.netloc) is not None)
+        )
     except ValueError:
         return None
     return parts if valid else None

@@ -27,6 +27,7 @@ JOSE: Final[Mapping[Algorithm, jwt.algorithms.Algorithm]] = MappingProxyType(
 SMALLEST_RSA_BITS: Final = 2048
 LARGEST_RSA_BITS: Final = 8192
 SMALLEST_RSA_EXPONENT: Final = 65537
+LARGEST_RSA_EXPONENT: Final = 2**32 - 1
 
 
 def fitting(key: object) -> Algorithm:
@@ -35,7 +36,7 @@ def fitting(key: object) -> Algorithm:
     Raises:
         AlgorithmUnsupported: The key is of another type, on another curve than P-256 and Ed25519,
             or an RSA key under 2048 bits (RFC 7518 §3.3), over 8192 or with an exponent under
-            65537 (FIPS 186-5 §5.4).
+            65537 (FIPS 186-5 §5.4) or of more than 32 bits, which verifiers refuse.
     """
     match key:
         case EllipticCurvePrivateKey(curve=SECP256R1()):
@@ -50,9 +51,11 @@ def fitting(key: object) -> Algorithm:
                 f"and this key has {size}"
             )
         case RSAPrivateKey():
-            if key.private_numbers().public_numbers.e < SMALLEST_RSA_EXPONENT:
+            exponent = key.private_numbers().public_numbers.e
+            if not SMALLEST_RSA_EXPONENT <= exponent <= LARGEST_RSA_EXPONENT:
                 raise AlgorithmUnsupported(
-                    f"RS256 needs a public exponent of at least {SMALLEST_RSA_EXPONENT}"
+                    f"RS256 needs a public exponent of at least {SMALLEST_RSA_EXPONENT} "
+                    "and at most 32 bits"
                 )
             return "RS256"
         case _:

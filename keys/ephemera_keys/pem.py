@@ -3,7 +3,7 @@
 import re
 from typing import Final
 
-from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.exceptions import InternalError, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
@@ -34,7 +34,7 @@ def load(pem: bytes) -> PrivateKey:
         raise KeyFileInvalid(str(error)) from error
     except TypeError:  # cryptography's word for a key that needs a password
         raise KeyFileInvalid(f"the private key is encrypted; {_TO_PKCS8}") from None
-    except (ValueError, UnsupportedAlgorithm):
+    except (ValueError, UnsupportedAlgorithm, InternalError):
         raise KeyFileInvalid("the private key is damaged or of an unknown kind") from None
     return key  # type: ignore[return-value]
 

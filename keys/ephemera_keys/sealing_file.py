@@ -20,10 +20,10 @@ def read(path: Path) -> list[SealingKey]:
         content = _content(path)
     except OSError as error:
         raise SealingKeyInvalid(f"{path}: {error.strerror}") from error
-    try:
-        text = content.decode()
-    except UnicodeDecodeError:
-        raise SealingKeyInvalid(f"{path}: not a UTF-8 text") from None
+    # Decoded without an error of Python's, which would hold the keys.
+    text = content.decode(errors="replace")
+    if text.encode() != content:
+        raise SealingKeyInvalid(f"{path}: not a UTF-8 text")
     keys = []
     for number, line in enumerate(map(str.strip, text.split("\n")), start=1):
         if line and not line.startswith("#"):

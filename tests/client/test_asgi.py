@@ -200,6 +200,12 @@ async def test_the_lifespan_passes_through(verifier: AsyncVerifier) -> None:
     assert seen == ["lifespan"]
 
 
+async def test_what_no_rule_is_known_for_does_not_pass(verifier: AsyncVerifier) -> None:
+    guarded = RequireToken(_who, verifier)
+    with pytest.raises(ConfigurationError, match="webtransport"):
+        await guarded({"type": "webtransport", "headers": []}, _never, _nowhere)
+
+
 @pytest.mark.parametrize("scopes", [READ, ["a b"], [1]])
 def test_scopes_that_are_none_are_a_configuration_error(
     scopes: Any, verifier: AsyncVerifier

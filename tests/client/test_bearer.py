@@ -154,3 +154,9 @@ def test_a_refusal_is_read_back_as_it_was_written() -> None:
 )
 def test_a_challenge_is_found_among_others(headers: list[str], expected: dict[str, str]) -> None:
     assert challenge(headers) == expected
+
+
+def test_the_body_is_the_one_that_the_contract_shows() -> None:
+    refusal = refuse(TokenReplayed("the token has been accepted before"), realm="https://b")
+    assert refusal.body == b'{"error":"invalid_token","reason":"token_replayed"}'
+    assert ("content-length", str(len(refusal.body))) in refusal.headers

@@ -1,5 +1,7 @@
+import contextlib
 import socket
 import ssl
+import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable
@@ -145,13 +147,68 @@ async def test_a_second_address_is_tried_when_the_first_has_no_listener(
             (socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port))
             for address in ("127.0.0.2", "127.0.0.1")
         ]
-        resolve = socket.getaddrinfo
         monkeypatch.setattr(
-            socket,
-            "getaddrinfo",
-            lambda host, *a, **k: found if host == "issuer" else resolve(host, *a, **k),
+            socket, "getaddrinfo", _resolving(issuer=found, otherwise=socket.getaddrinfo)
         )
         assert (await _get_in_a_thread(f"http://issuer:{port}/x")).body == b"here"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere 127.0.0.2 is nobody's address")
+async def test_an_address_that_swallows_packets_leaves_time_for_the_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with serving(lambda _: Reply(200, b"here")) as server, contextlib.ExitStack() as full:
+        port = int(server.origin.rpartition(":")[2])
+        # A queue of one that nobody takes from: Linux drops whoever comes after that.
+        full.enter_context(socket.create_server(("127.0.0.2", port), backlog=0))
+        full.enter_context(socket.create_connection(("127.0.0.2", port)))
+        found = [
+            (socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port))
+            for address in ("127.0.0.2", "127.0.0.1")
+        ]
+        monkeypatch.setattr(
+            socket, "getaddrinfo", _resolving(issuer=found, otherwise=socket.getaddrinfo)
+        )
+        assert (await _get_in_a_thread(f"http://issuer:{port}/x", timeout=1)).body == b"here"
+
+
+async def test_when_all_addresses_swallow_packets_the_answer_is_late(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with contextlib.ExitStack() as full:
+        listener = full.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        place = listener.getsockname()
+        full.enter_context(socket.create_connection(place))
+        found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", place)] * 2
+        monkeypatch.setattr(
+            socket, "getaddrinfo", _resolving(issuer=found, otherwise=socket.getaddrinfo)
+        )
+        url = f"http://issuer:{place[1]}/x"
+        assert await _failure(_get_in_a_thread, url, timeout=0.2) == "timeout"
+
+
+@pytest.mark.parametrize("address", ["169.254.169.254", "fe80::1%1", "::ffff:169.254.169.254"])
+async def test_link_local_addresses_are_left_out_where_that_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    with serving(lambda _: Reply(200, b"here")) as server:
+        port = int(server.origin.rpartition(":")[2])
+        found = [
+            (socket.AF_UNSPEC, socket.SOCK_STREAM, 6, "", (resolved, port))
+            for resolved in (address, "127.0.0.1")
+        ]
+        monkeypatch.setattr(
+            socket, "getaddrinfo", _resolving(issuer=found, otherwise=socket.getaddrinfo)
+        )
+        url = f"http://issuer:{port}/x"
+        assert (await _get_in_a_thread(url, link_local=False)).body == b"here"
+        del found[1]
+        assert await _failure(_get_in_a_thread, url, link_local=False) == "link_local"
+        assert len(server.asked) == 1
+
+
+def _resolving(*, issuer: list[Any], otherwise: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda host, *a, **k: issuer if host == "issuer" else otherwise(host, *a, **k)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import anyio
 import pytest
 from anyio.lowlevel import checkpoint
 from client.fixtures_publishing import METADATA, Publisher, publishing
-from client.fixtures_requesting import Reply, certificate, closed_port, serving
+from client.fixtures_requesting import Asked, Reply, certificate, closed_port, serving
 from client.fixtures_verifying import ManualClock, signing_key
 
 from ephemera_client import (
@@ -86,6 +86,21 @@ def test_after_a_failure_the_metadata_are_read_again(
     publisher.publish(A)
     keys.lookup(A.kid, clock.advance(2))
     assert [asked.path for asked in publisher.server.asked].count(METADATA) == 2
+
+
+def test_metadata_and_keys_have_one_time_for_both(clock: ManualClock) -> None:
+    made = Publisher(A)
+
+    def slow(asked: Asked) -> Reply:
+        time.sleep(0.3)
+        return made.answer(asked)
+
+    with serving(slow) as made.server:
+        keys = RemoteKeys(timeout=0.5)
+        keys.bind(issuer=made.issuer, clock=clock)
+        with pytest.raises(KeysUnavailable) as caught:
+            keys.lookup(A.kid, clock())
+    assert caught.value.cause_code == "timeout"
 
 
 @pytest.mark.parametrize(
@@ -304,6 +319,7 @@ def test_an_authority_is_trusted_only_if_it_is_named(tmp_path: Path, clock: Manu
     made = certificate(tmp_path)
     with serving(Publisher(A).answer, tls=made.tls) as server:
         trusting = RemoteKeys(f"{server.origin}/jwks.json", ca_file=made.file)
+        trusting.bind(issuer=server.origin, clock=clock)
         assert trusting.lookup(A.kid, clock()).kid == A.kid
         with pytest.raises(KeysUnavailable) as caught:
             RemoteKeys(f"{server.origin}/jwks.json").warm()
@@ -396,11 +412,19 @@ def test_a_file_of_authorities_is_read_at_once_and_again_for_each_load(
         "file:///etc/passwd",
         "https://user:secret@tokens.internal/jwks.json",
         "jwks.json",
+        "",
     ],
 )
 def test_a_url_that_keys_must_not_come_from_is_refused(url: str) -> None:
     with pytest.raises(ConfigurationError):
         RemoteKeys(url)
+
+
+@pytest.mark.parametrize("setting", ["max_bytes", "max_keys"])
+@pytest.mark.parametrize("number", [0, -1, 1.5, True, None])
+def test_a_limit_that_makes_no_sense_is_refused(setting: str, number: Any) -> None:
+    with pytest.raises(ConfigurationError, match=setting):
+        RemoteKeys(**{setting: number})
 
 
 def test_plain_http_is_for_named_hosts() -> None:

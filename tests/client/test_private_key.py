@@ -1,3 +1,4 @@
+import base64
 import copy
 import json
 import pickle
@@ -16,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
 )
 
-from ephemera_client import ConfigurationError
+from ephemera_client import ConfigurationError, PrivateKeyJWT
 from ephemera_client.private_key import PrivateKey
 
 ALGORITHMS = ["ES256", "EdDSA", "RS256"]
@@ -178,3 +179,15 @@ def test_a_repr_names_the_key_and_shows_no_more() -> None:
     key = PrivateKey.load(pem_of(EC))
     assert repr(key) == str(key) == f"PrivateKey(alg='ES256', kid='{EC.kid}')"
     assert not hasattr(key, "__dict__")
+
+
+def test_an_ed25519_key_with_a_seed_too_short_is_damaged_and_not_a_fault_of_ours() -> None:
+    body = base64.b64encode(bytes.fromhex("302d020100300506032b65700421041f") + bytes(31))
+    pem = b"-----BEGIN PRIVATE KEY-----\n" + body + b"\n-----END PRIVATE KEY-----\n"
+    with pytest.raises(ConfigurationError, match="damaged"):
+        PrivateKey.load(pem)
+
+
+def test_text_that_is_no_unicode_is_no_key() -> None:
+    with pytest.raises(ConfigurationError, match="PEM or a JWK"):
+        PrivateKeyJWT("\ud800")

@@ -108,6 +108,15 @@ def test_after_a_clock_that_ran_ahead_only_what_is_forgotten_is_refused(
     cache.claim(claim_of("new", exp=NOW + 121), clock())
 
 
+def test_after_a_clock_that_ran_ahead_there_is_room_again(clock: ManualClock) -> None:
+    cache = SingleProcessReplayCache(max_entries=1, clock=clock)
+    clock.advance(86400)
+    cache.claim(claim_of("ahead", exp=NOW + 120), clock())
+    clock.set_back(86400)
+    clock.advance(180)
+    cache.claim(claim_of("new", exp=NOW + 300), clock())
+
+
 def test_a_full_cache_accepts_nothing_until_there_is_room(clock: ManualClock) -> None:
     cache = SingleProcessReplayCache(max_entries=3, clock=clock)
     for jti in "abc":

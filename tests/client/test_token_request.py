@@ -65,6 +65,8 @@ def test_what_is_left_to_the_issuer_is_left_out() -> None:
     [
         ("", None, None, "audience"),
         (None, None, None, "audience"),
+        ("https://billing.internal ", None, None, "audience"),
+        ("https://\ud800", None, None, "audience"),
         (AUDIENCE, set(), None, "must not be empty"),
         (AUDIENCE, "invoices:read", None, "not one string"),
         (AUDIENCE, {"a b"}, None, "no scope"),
@@ -133,6 +135,7 @@ def test_a_reusable_token_says_so() -> None:
         {"expires_in": -1},
         {"expires_in": True},
         {"expires_in": 1.5},
+        {"expires_in": 10**400},
         {"scope": ["invoices:read"]},
         {"single_use": "true"},
     ],
@@ -144,6 +147,10 @@ def test_a_response_with_an_unusable_member_is_invalid_and_unquoted(
         _issued(_success(**changes))
     for arrived in ("aaa", "Injected", "DPoP", "120", "invoices"):
         assert arrived not in str(refused.value)
+
+
+def test_a_response_keeps_its_body_out_of_its_repr() -> None:
+    assert repr(_success()) == "Response(status=200, ...)"
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[1]", b"\xff", b'{"a":1,"a":2}', b"[" * 9999])

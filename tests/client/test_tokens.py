@@ -20,7 +20,7 @@ from ephemera_client.errors import (
 )
 from ephemera_client.instant import Instant
 from ephemera_client.token_request import IssuedToken
-from ephemera_client.tokens import AsyncTokenClient, TokenClient
+from ephemera_client.tokens import AsyncTokenClient, Step, TokenClient
 
 pytestmark = pytest.mark.anyio
 
@@ -165,6 +165,7 @@ async def test_a_secret_follows_no_redirect(get: Get) -> None:
         ({"issuer": "https://tokens.internal?x"}, "query"),
         ({"issuer": "tokens.internal"}, "issuer must be an absolute https URL"),
         ({"client_id": ""}, "client_id"),
+        ({"client_id": "\ud800"}, "client_id"),
         ({"credential": "hunter2"}, "such as ClientSecret"),
         ({"timeout": 0}, "timeout"),
         ({"timeout": float("nan")}, "timeout"),
@@ -180,6 +181,11 @@ async def test_a_mistake_is_told_before_anything_is_sent(
     error = await _failure(get, **({"issuer": "https://tokens.internal"} | changes))
     assert isinstance(error, ConfigurationError)
     assert reason in str(error)
+
+
+def test_an_exchange_to_be_made_keeps_the_credential_out_of_its_repr() -> None:
+    step = Step("https://tokens.internal/oauth2/token", {"authorization": "hunter2"}, b"hunter2")
+    assert repr(step) == "Step('https://tokens.internal/oauth2/token', ...)"
 
 
 def test_the_issuer_is_discovered_once_an_hour_by_whichever_clock_is_ahead() -> None:

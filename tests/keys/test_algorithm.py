@@ -1,3 +1,5 @@
+import math
+
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, rsa, x25519
 
@@ -44,6 +46,24 @@ def test_an_rsa_key_over_8192_bits_is_refused(monkeypatch: pytest.MonkeyPatch) -
 def test_an_rsa_key_with_the_exponent_3_is_refused() -> None:
     with pytest.raises(AlgorithmUnsupported, match="exponent of at least 65537"):
         fitting(rsa.generate_private_key(3, 2048))
+
+
+def test_an_rsa_key_with_an_exponent_that_verifiers_refuse_is_refused() -> None:
+    made = rsa.generate_private_key(65537, 2048).private_numbers()
+    order = (made.p - 1) * (made.q - 1)
+    exponent = next(e for e in range(2**32 + 1, 2**33, 2) if math.gcd(e, order) == 1)
+    d = pow(exponent, -1, order)
+    key = rsa.RSAPrivateNumbers(
+        p=made.p,
+        q=made.q,
+        d=d,
+        dmp1=rsa.rsa_crt_dmp1(d, made.p),
+        dmq1=rsa.rsa_crt_dmq1(d, made.q),
+        iqmp=made.iqmp,
+        public_numbers=rsa.RSAPublicNumbers(exponent, made.public_numbers.n),
+    ).private_key()
+    with pytest.raises(AlgorithmUnsupported, match="at most 32 bits"):
+        fitting(key)
 
 
 @pytest.mark.parametrize(

@@ -97,6 +97,13 @@ BAD = {
     "no last line": (ED25519_PEM[:-20], "damaged or of an unknown kind"),
     "no body": (ED25519_PEM[:28] + ED25519_PEM[-26:], "damaged or of an unknown kind"),
     "bad base64": (ED25519_PEM.replace(b"MC4C", b"!!!!"), "damaged or of an unknown kind"),
+    "a seed of 31 bytes": (
+        b"""-----BEGIN PRIVATE KEY-----
+MC0CAQAwBQYDK2VwBCEEHwABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4=
+-----END PRIVATE KEY-----
+""",
+        "damaged or of an unknown kind",
+    ),
     "bad DER": (ED25519_PEM.replace(b"MC4C", b"MC5C"), "damaged or of an unknown kind"),
     "the label of another kind": (
         ED25519_PEM.replace(b"PRIVATE", b"RSA PRIVATE"),

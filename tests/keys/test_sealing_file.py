@@ -88,6 +88,7 @@ def test_comments_and_blank_lines_do_not_count(path: Path) -> None:
         (ONE.reveal().encode("utf-16"), "not a UTF-8 text"),
         (bytes(32), "line 1: a sealing key is written"),
         (b"\xff" * 32, "not a UTF-8 text"),
+        (ONE.reveal().encode() + b"\xff", "not a UTF-8 text"),
         ("#" * 70_000, "over 65536 bytes"),
     ],
 )
@@ -96,8 +97,10 @@ def test_a_bad_file_is_refused_by_name_and_line_and_quoted_nowhere(
 ) -> None:
     with pytest.raises(SealingKeyInvalid, match=reason) as refusal:
         SealingKeys.load(file_with(path, content))
-    said = f"{refusal.value!r} {refusal.value.__cause__!r}"
+    context = refusal.value.__context__
+    said = f"{refusal.value!r} {refusal.value.__cause__!r} {context!r}"
     assert str(path) in said
+    assert not isinstance(context, UnicodeError)  # it would hold what it could not decode
     assert "AAAAAAAA" not in said
     assert "AAECAwQF" not in said
 

@@ -4,12 +4,15 @@ import contextlib
 import os
 import random
 import threading
+import time
 import weakref
 from collections.abc import Collection
 from typing import NamedTuple
 
 from ephemera_client import discovery, instant
+from ephemera_client.borrowed import BorrowedHttp, Client
 from ephemera_client.errors import ConfigurationError, KeysUnavailable
+from ephemera_client.events import KeysRefreshed, OnEvent, Reporter, StaleServed
 from ephemera_client.flight import Flight
 from ephemera_client.http import CaFile, Http, HttpFailed, check_url
 from ephemera_client.instant import Clock, Instant
@@ -41,6 +44,10 @@ class RemoteKeys:
         max_keys: the most keys that a document may hold.
         ca_file: PEM file of the authorities to trust instead of the public ones.
         unencrypted_hosts: hosts that may be asked over plain http.
+        link_local: whether the host may be at a link-local address, where clouds keep secrets.
+        http: the caller's own client, for its proxies, TLS settings or headers. It is neither
+            changed nor closed; cookies, hooks and redirects of it are not used, and all limits
+            hold. One that a forked child inherits is refused.
 
     Raises:
         ConfigurationError: the URL, the file or a number cannot be used.
@@ -63,9 +70,13 @@ class RemoteKeys:
         max_keys: int = 32,
         ca_file: CaFile = None,
         unencrypted_hosts: Collection[str] = (),
+        link_local: bool = True,
+        http: Client | None = None,
     ) -> None:
-        self._unencrypted_hosts = unencrypted_hosts
-        self._url = url and check_url(url, unencrypted_hosts=unencrypted_hosts, what="jwks_url")
+        self._url = url
+        self._link_local = link_local
+        if url is not None:
+            check_url(url, unencrypted_hosts=unencrypted_hosts, what="jwks_url")
         timing = Timing(
             ttl=ttl,
             minimum_ttl=minimum_ttl,
@@ -77,20 +88,30 @@ class RemoteKeys:
             unknown_kid_memory=unknown_kid_memory,
             timeout=timeout,
         )
+        for name, value in (("max_bytes", max_bytes), ("max_keys", max_keys)):
+            if type(value) is not int or value < 1:
+                raise ConfigurationError(f"{name} must be a positive whole number")
         self._max_keys = max_keys
         self._ca_file, self._timeout, self._max_bytes = ca_file, timeout, max_bytes
-        # Each load opens its own, so that a replaced file is read; this one finds a bad file early.
-        self._open().close()
+        if http is None:
+            # Each load opens its own, so that a replaced file is read; this finds a bad file early.
+            self._open().close()
+            self._borrowed = None
+        elif ca_file is not None or not link_local:
+            raise ConfigurationError("http= has its own authorities, and connects where it will")
+        else:
+            self._borrowed = BorrowedHttp(http, max_bytes=max_bytes)
         self._cache = JwksCache(timing, random=random.random)
         self._issuer: str | None = None
         self._clock: Clock = instant.read
         self._discovered: str | None = None
         self._lock = threading.Lock()
         self._flight: Flight | None = None
+        self._reporter = Reporter()
         _alive.add(self)
 
-    def bind(self, *, issuer: str, clock: Clock) -> None:
-        """Serve verifiers of this issuer, and of no other.
+    def bind(self, *, issuer: str, clock: Clock, on_event: OnEvent | None = None) -> None:
+        """Serve verifiers of this issuer, and of no other; tell each `on_event` of theirs.
 
         Raises:
             ConfigurationError: bound to another issuer already.
@@ -98,6 +119,8 @@ class RemoteKeys:
         if self._issuer not in {None, issuer}:
             raise ConfigurationError("keys= are those of another verifier's issuer")
         self._issuer, self._clock = issuer, clock
+        if on_event is not None:
+            self._reporter.add(on_event)
 
     def lookup(self, kid: str, now: Instant) -> VerificationKey:
         """Return the key, waiting for a load where one is needed.
@@ -159,6 +182,8 @@ class RemoteKeys:
                 step = self._cache.lookup(kid, now)
                 flight = self._launch(step.load, now) if step.load else self._flight
             if isinstance(step, Found):
+                if step.stale:
+                    self._reporter.tell(StaleServed(self._issuer))
                 return step.key
             if flight is not None:
                 return _Wait(flight, step.patience)
@@ -185,7 +210,7 @@ class RemoteKeys:
         return self._flight
 
     def _carry_out(self, load: Load) -> None:
-        answer, failure = None, "failed"
+        answer, failure, taken = None, "failed", False
         try:
             answer = self._fetch(load)
         except (HttpFailed, LoadFailed) as error:
@@ -198,30 +223,40 @@ class RemoteKeys:
             # Whatever else went wrong, those who wait are told that the load is over.
             with self._lock:
                 if answer is not None:
-                    self._cache.loaded(load.number, answer, self._clock())
+                    taken = self._cache.loaded(load.number, answer, self._clock())
                 else:
                     self._discovered = None
                     self._cache.failed(load.number, failure, self._clock())
+        if taken:
+            self._reporter.tell(KeysRefreshed(self._issuer))
 
     def _open(self) -> Http:
-        return Http(ca_file=self._ca_file, timeout=self._timeout, max_bytes=self._max_bytes)
+        return Http(
+            ca_file=self._ca_file,
+            timeout=self._timeout,
+            max_bytes=self._max_bytes,
+            link_local=self._link_local,
+        )
 
     def _fetch(self, load: Load) -> Answer:
+        deadline = time.monotonic() + self._timeout
         headers = {"accept": "application/jwk-set+json, application/json"}
         if load.etag is not None:
             headers["if-none-match"] = load.etag
         if load.no_cache:
             headers["cache-control"] = "no-cache"
-        with contextlib.closing(self._open()) as http:
-            response = http.get(self._url or self._discover(http), headers)
+        with contextlib.ExitStack() as stack:
+            http = self._borrowed or stack.enter_context(contextlib.closing(self._open()))
+            url = self._discover(http, deadline) if self._url is None else self._url
+            response = http.get(url, headers, deadline=deadline)
         return read(response, conditional=load.etag is not None, max_keys=self._max_keys)
 
-    def _discover(self, http: Http) -> str:
+    def _discover(self, http: Http | BorrowedHttp, deadline: float) -> str:
         if self._discovered is None:
             if self._issuer is None:
                 raise LoadFailed("not_bound")
             url = discovery.metadata_url(self._issuer)
-            response = http.get(url, {"accept": "application/json"})
+            response = http.get(url, {"accept": "application/json"}, deadline=deadline)
             if response.status != _OK:
                 raise LoadFailed("metadata_status_unexpected")
             self._discovered = discovery.parse(response.body, issuer=self._issuer).jwks_uri

@@ -47,7 +47,7 @@ class SingleProcessReplayCache:
         self._lock = threading.Lock()
         self._seen: set[bytes] = set()
         self._by_end: dict[int, list[bytes]] = {}
-        self._next_purge = -math.inf
+        self._purged_at = -math.inf
         self._forgotten_to = -math.inf
 
     def __len__(self) -> int:
@@ -73,7 +73,8 @@ class SingleProcessReplayCache:
             raise IssuedBeforeLedger("the token was issued before this process remembers")
         key, end = claim.key, claim.expires_at
         with self._lock:
-            if now.wall >= self._next_purge:
+            # Either way: a clock that ran ahead and has been put right stops no purge.
+            if abs(now.wall - self._purged_at) >= 1:
                 self._purge(now.wall)
             if key in self._seen:
                 raise TokenReplayed("the token has been accepted before")
@@ -95,6 +96,6 @@ class SingleProcessReplayCache:
         # The mark is the last end that was really dropped, not the clock: after a clock that ran
         # ahead has been put right, only tokens as old as what is gone are refused.
         for end in [end for end in self._by_end if end + RETENTION <= wall]:
-            self._seen.difference_update(self._by_end.pop(end))
             self._forgotten_to = max(self._forgotten_to, end)
-        self._next_purge = wall + 1
+            self._seen.difference_update(self._by_end.pop(end))
+        self._purged_at = wall

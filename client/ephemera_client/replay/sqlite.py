@@ -19,7 +19,7 @@ from anyio.lowlevel import RunVar
 from ephemera_client import instant
 from ephemera_client.errors import ConfigurationError, ReplayCacheUnavailable
 from ephemera_client.instant import Clock, Instant
-from ephemera_client.replay.claim import Claim
+from ephemera_client.replay.claim import AcceptedOnce, Claim
 from ephemera_client.replay.ledger import Ledger
 from ephemera_client.replay.provenance import this_boot
 
@@ -75,7 +75,7 @@ class SQLiteReplayCache:
         ReplayCacheUnavailable: the file cannot be used.
     """
 
-    accepted_once: ClassVar = "host"
+    accepted_once: ClassVar[AcceptedOnce] = "host"
 
     def __init__(
         self,
