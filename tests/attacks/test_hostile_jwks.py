@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from client.fixtures_publishing import jwks_of, publishing
+from client.fixtures_publishing import METADATA, jwks_of, publishing
 from client.fixtures_requesting import Reply, talking
 from client.fixtures_verifying import (
     ManualClock,
@@ -133,6 +133,39 @@ def test_an_answer_that_is_not_simply_the_document_is_refused(
             verifier_of(keys=RemoteKeys(publisher.url)).verify(mint(OTHER))
         assert caught.value.cause_code == cause_code
         assert len(publisher.server.asked) == 1
+
+
+@pytest.mark.parametrize(
+    "jwks_uri",
+    [
+        "https://attacker.example/jwks.json",
+        "{other}/jwks.json",
+        "http://user@{own}/jwks.json",
+        "//{own}/jwks.json",
+        "file:///etc/passwd",
+        None,
+    ],
+)
+def test_keys_of_another_origin_are_not_asked_for(jwks_uri: str | None) -> None:
+    with publishing(GOOD) as publisher, publishing(GOOD) as other:
+        own = publisher.issuer.removeprefix("http://")
+        publisher.metadata = {"jwks_uri": jwks_uri and jwks_uri.format(other=other.issuer, own=own)}
+        verifier = verifier_of(issuer=publisher.issuer, keys=RemoteKeys())
+        with pytest.raises(KeysUnavailable) as caught:
+            verifier.verify(mint(iss=publisher.issuer))
+        assert caught.value.cause_code == "metadata_invalid"
+        assert [asked.path for asked in publisher.server.asked] == [METADATA]
+        assert not other.server.asked
+
+
+def test_keys_are_not_taken_from_metadata_that_names_another_issuer() -> None:
+    with publishing(GOOD) as publisher:
+        publisher.metadata = {"issuer": "https://tokens.internal"}
+        verifier = verifier_of(issuer=publisher.issuer, keys=RemoteKeys())
+        with pytest.raises(KeysUnavailable) as caught:
+            verifier.verify(mint(iss=publisher.issuer))
+        assert caught.value.cause_code == "metadata_invalid"
+        assert not publisher.loads
 
 
 def _drip(peer: socket.socket) -> None:

@@ -1,0 +1,88 @@
+"""Where fuzzing begins: genuine input for every target, and forgeries that come close."""
+
+import contextlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from attacks.forgeries.every_kind import FORGERIES
+from attacks.forging import ALGORITHMS, Forge
+from attacks.genuine import GENUINE
+from client.fixtures_verifying import signing_key
+from fuzz.targets import CLAIMS, HEADER, KEY, METADATA, STRANGER
+from fuzz.targets import GENUINE as TOKEN
+
+from ephemera_client.compact import decode_base64url
+
+# So many of each kind of forgery: the fuzzer finds the way from one to the next by itself.
+OF_A_KIND = 4
+LONGEST = 2048
+
+
+def _forge() -> Forge:
+    forge = Forge()
+    forge.key, forge.stranger = KEY, STRANGER
+    return forge
+
+
+def _tokens() -> Iterator[str]:
+    forge = _forge()
+    yield TOKEN
+    for recipe in GENUINE.values():
+        yield recipe(forge)
+    for forgeries in FORGERIES.values():
+        for forgery in forgeries[:: max(1, len(forgeries) // OF_A_KIND)]:
+            yield forgery.recipe(forge)
+
+
+def _signed() -> Iterator[bytes]:
+    yield HEADER + b"\x00" + CLAIMS
+    for token in _tokens():
+        with contextlib.suppress(ValueError):
+            header, claims = map(decode_base64url, token.split(".")[:2])
+            yield header + b"\x00" + claims
+
+
+def _keys() -> Iterator[bytes]:
+    jwks = [signing_key(alg).jwk for alg in ALGORITHMS]
+    yield json.dumps({"keys": []}).encode()
+    for jwk in jwks:
+        for change in ({}, {"use": "enc"}, {"key_ops": ["verify"]}, {"alg": "none"}, {"d": "AA"}):
+            yield json.dumps({"keys": [jwk | change]}).encode()
+    yield json.dumps({"keys": [*jwks, jwks[0]]}).encode()
+
+
+def _authorizations() -> Iterator[bytes]:
+    for scheme in (b"Bearer ", b"bearer  ", b"Basic ", b"DPoP ", b"Bearer\t", b""):
+        yield scheme + b"a.b.c"
+    yield b"Bearer a.b.c\nBearer a.b.c"
+    yield b'Basic realm="x", Bearer realm="y", error="invalid_token", reason=token_expired'
+    yield b'Bearer error="a\\"b", scope="a b"'
+
+
+def _metadata() -> Iterator[bytes]:
+    yield json.dumps(METADATA).encode()
+    yield json.dumps(METADATA | {"ephemera_max_count": 100}).encode()
+    for place in ("https://attacker.example/", "https://tokens.internal@attacker.example/", "//x"):
+        yield json.dumps(METADATA | {"jwks_uri": place}).encode()
+    for behind in (":443/jwks", ":8443/jwks", "?a=b", "#a", "\\@attacker.example/", ".example/"):
+        yield json.dumps(METADATA | {"jwks_uri": METADATA["issuer"] + behind}).encode()
+
+
+def seeds(target: str) -> list[bytes]:
+    """Return what a target's fuzzing begins with, short as libFuzzer likes it."""
+    every = {
+        "token": lambda: (token.encode("utf-8", "surrogatepass") for token in _tokens()),
+        "signed": _signed,
+        "keys": _keys,
+        "authorization": _authorizations,
+        "metadata": _metadata,
+    }[target]()
+    return [seed for seed in every if len(seed) <= LONGEST]
+
+
+def plant(target: str, corpus: Path) -> None:
+    """Write the seeds where libFuzzer looks for them."""
+    corpus.mkdir(parents=True, exist_ok=True)
+    for number, seed in enumerate(seeds(target)):
+        (corpus / f"seed-{number}").write_bytes(seed)
