@@ -20,6 +20,7 @@ from ephemera_issuer.errors import (
     SettingsInvalid,
 )
 from ephemera_issuer.registry.tables import signing_keys, state
+from ephemera_issuer.revocation.store import revoke_key
 from ephemera_keys import (
     KeyRecord,
     KeyRing,
@@ -160,6 +161,7 @@ class SigningKeys:
         if ring != stored.ring:
             with self.database.write() as connection:
                 _write(connection, stored.version, stored.ring, ring, new)
+                revoke_key(connection, kid, now=now)
         return ring
 
     def _read(self) -> StoredRing:

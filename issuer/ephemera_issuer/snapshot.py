@@ -17,6 +17,7 @@ from ephemera_issuer.errors import IssuerError
 from ephemera_issuer.registry.entries import Registry
 from ephemera_issuer.registry.store import read_registry
 from ephemera_issuer.registry.tables import state
+from ephemera_issuer.revocation.store import read_revocations, revoke_token
 from ephemera_issuer.rotation import SigningKeys, require_ring
 from ephemera_issuer.sealing_key import open_sealing_keys
 from ephemera_keys import jwks
@@ -28,7 +29,9 @@ if TYPE_CHECKING:
 
     from ephemera_client.instant import Clock, Instant
     from ephemera_issuer.database import Database
+    from ephemera_issuer.issued import IssuedToken
     from ephemera_issuer.registry.entries import Audience, Client, Grant
+    from ephemera_issuer.revocation.entries import Revocations
     from ephemera_issuer.settings import Settings
     from ephemera_keys import KeyRing, SealingKeys, Signer
 
@@ -41,7 +44,7 @@ FRESH_FOR = 30.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """Registry and key ring as one read of the database saw them.
+    """Registry, key ring and revocations as one read of the database saw them.
 
     `grants` is keyed by (client, audience). `confirmed_at` is the instant just before the last read
     that found this content current; a snapshot is replaced whole, never changed.
@@ -54,6 +57,7 @@ class Snapshot:
     signer: Signer
     jwks: bytes
     jwks_etag: str
+    revocations: Revocations
     registry_version: int
     keys_version: int
     confirmed_at: Instant
@@ -93,6 +97,18 @@ class SnapshotKeeper:
                 self.current = self._load(connection, now)
             return self.current
 
+    def revoke(self, token: IssuedToken) -> None:
+        """Revoke one token, here at once and at other replicas when they refresh. Safe as above.
+
+        Raises:
+            DatabaseUnusable: It did not answer; the token may be revoked or not. To try again
+                does no harm.
+        """
+        with self.database.write() as connection:
+            # Read only now: the turn to write may have been long in coming.
+            revoke_token(connection, token, now=self._clock().wall)
+        self.refresh()
+
     async def run(self) -> None:
         """Refresh for ever; a failure is logged once until the database answers again."""
         log = structlog.get_logger()
@@ -117,9 +133,17 @@ class SnapshotKeeper:
     def _load(self, connection: Connection, now: Instant) -> Snapshot:
         known = self.current
         versions = connection.execute(select(state.c.registry_version, state.c.keys_version)).one()
+        revocations = read_revocations(
+            connection, known.revocations if known else None, now=now.wall
+        )
         if known and versions == (known.registry_version, known.keys_version):
             # A retired key leaves the document by time alone.
-            return replace(known, **_published(known.ring, now), confirmed_at=now)
+            return replace(
+                known,
+                **_published(known.ring, now),
+                revocations=revocations,
+                confirmed_at=now,
+            )
         registry = read_registry(connection, _registry(known) if known else None)
         stored = require_ring(connection)
         if known and known.keys_version == stored.version:
@@ -133,6 +157,7 @@ class SnapshotKeeper:
             ring=stored.ring,
             signer=signer,
             **_published(stored.ring, now),
+            revocations=revocations,
             registry_version=registry.version,
             keys_version=stored.version,
             confirmed_at=now,

@@ -18,6 +18,7 @@ from ephemera_issuer.errors import (
     SettingsInvalid,
 )
 from ephemera_issuer.registry.tables import signing_keys
+from ephemera_issuer.revocation.store import read_revocations
 from ephemera_issuer.rotation import SigningKeys, StoredRing, read_ring
 from ephemera_keys import (
     RotationRefused,
@@ -151,6 +152,16 @@ def test_revoking_again_changes_nothing_and_an_unknown_key_is_told(keys: Signing
     assert stored(keys) == before
     with pytest.raises(UnknownKid):
         keys.revoke("unheard-of", "ES256", now=NOW + 3)
+
+
+def test_a_revoked_key_is_entered_among_the_revocations_once(keys: SigningKeys) -> None:
+    kid = stored(keys).ring.active.kid
+    for later in (1, 2):
+        keys.revoke(kid, "ES256", now=NOW + later)
+    with keys.database.read() as connection:
+        revocations = read_revocations(connection, now=NOW + 3)
+    assert revocations.sequence == 1
+    assert revocations.kids == {kid}
 
 
 def test_another_algorithm_is_published_by_one_rotation_and_signs_from_the_next(

@@ -8,6 +8,7 @@ import anyio
 import anyio.from_thread
 import pytest
 from issuer.fixtures_registry import BILLING, WHOLE, apply_text, new_database, number_of, numbered
+from issuer.fixtures_revoking import issued
 from structlog.testing import capture_logs
 
 from ephemera_client.instant import Instant
@@ -19,7 +20,7 @@ from ephemera_issuer.errors import (
     SealingKeyProblem,
     SettingsInvalid,
 )
-from ephemera_issuer.registry.application import set_disabled
+from ephemera_issuer.registry.clients import set_disabled
 from ephemera_issuer.registry.entries import Registry
 from ephemera_issuer.settings import Settings
 from ephemera_issuer.snapshot import Snapshot, SnapshotKeeper, open_keeper
@@ -137,6 +138,43 @@ def test_a_rotation_is_followed(keeper: SnapshotKeeper, clock: Hands) -> None:
     assert after.jwks != before.jwks
     assert after.jwks_etag != before.jwks_etag
     assert after.clients is before.clients
+
+
+def test_a_revocation_is_in_force_here_at_once_and_elsewhere_with_the_next_look(
+    keeper: SnapshotKeeper, tmp_path: Path, clock: Hands
+) -> None:
+    token = issued("token-1")
+    settings = Settings(database_url=f"sqlite:///{tmp_path / 'ephemera.db'}")
+    with closing(open_keeper(settings, issuer=ISSUER, clock=clock)) as replica:
+        keeper.revoke(token)
+        assert current(keeper).revocations.revokes(token)
+        assert not current(replica).revocations.revokes(token)
+        assert replica.refresh().revocations.revokes(token)
+    after = keeper.refresh()
+    assert after.revocations is keeper.refresh().revocations
+
+
+def test_a_revocation_and_a_change_of_the_registry_are_followed_together(
+    keeper: SnapshotKeeper, tmp_path: Path
+) -> None:
+    apply_text(keeper.database, tmp_path, WHOLE)
+    keeper.revoke(issued("token-1"))
+    assert current(keeper).revocations.sequence == 1
+    assert ("orders", BILLING) in current(keeper).grants
+
+
+def test_the_time_of_a_revocation_is_read_when_its_turn_to_write_has_come(
+    keeper: SnapshotKeeper, clock: Hands
+) -> None:
+    # Ten seconds of waiting would otherwise make a token that has just been forgotten an entry.
+    token = issued("token-1")
+    clock.move(token.expires_at + 55 - NOW)
+    with keeper.database.write():
+        waiting = threading.Thread(target=keeper.revoke, args=[token])
+        waiting.start()
+        clock.move(10)
+    waiting.join()
+    assert current(keeper).revocations.sequence == 0
 
 
 def test_a_retired_key_leaves_the_document_by_time_alone(

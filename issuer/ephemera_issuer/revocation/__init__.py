@@ -1,0 +1,1 @@
+"""What was withdrawn before it expired: as entries, and as rows."""

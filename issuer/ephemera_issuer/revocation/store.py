@@ -1,0 +1,148 @@
+"""Revocations in the database: entering them in sequence, reading them whole or what is new.
+
+A sequence number is taken under the lock of the `state` row, in the transaction that writes its
+entry. So numbers become visible in their order, and whoever has read up to one has missed nothing
+before it, however many processes revoke at once.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import and_, func, or_, select
+
+from ephemera_issuer.registry.tables import revocations, state
+from ephemera_issuer.revocation.entries import (
+    KEPT,
+    MOST_TOKENS,
+    CutOff,
+    Revocation,
+    Revocations,
+    RevokedKey,
+    RevokedToken,
+    cut_off_moment,
+    overdue,
+)
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection, Row
+
+    from ephemera_issuer.issued import IssuedToken
+
+
+def read_revocations(
+    connection: Connection, known: Revocations | None = None, *, now: float
+) -> Revocations:
+    """Read all entries; of those that are `known` already, only what came after.
+
+    Where nothing came, `known` itself comes back.
+    """
+    epoch, sequence = connection.execute(select(state.c.epoch, state.c.revocation_sequence)).one()
+    if known is None or known.epoch != epoch or known.sequence > sequence:
+        known = Revocations.none(epoch)
+    if known.sequence == sequence:
+        return known
+    later = revocations.select().where(revocations.c.sequence > known.sequence)
+    rows = connection.execute(later.order_by(revocations.c.sequence))
+    return known.followed_by((_entry(row) for row in rows), sequence=sequence, now=now)
+
+
+def revoke_token(connection: Connection, token: IssuedToken, *, now: float) -> None:
+    """Revoke one token. One that is revoked already, or that nobody accepts any more, is left.
+
+    A client with more than 1000 such entries is cut off instead, and mints nothing until that has
+    settled.
+    """
+    _lock(connection)
+    if overdue(token.expires_at, now) or _revoked(connection, token):
+        return
+    entry = RevokedToken(token.jti, token.client_id, token.issued_at, token.expires_at)
+    _enter(connection, entry, now=now)
+    tokens = select(func.count()).where(
+        revocations.c.jti.is_not(None), revocations.c.client == token.client_id
+    )
+    if connection.execute(tokens).scalar_one() > MOST_TOKENS:
+        cut_off(connection, client=token.client_id, audience=None, now=now)
+
+
+def cut_off(
+    connection: Connection, *, client: str | None, audience: str | None, now: float
+) -> CutOff:
+    """Revoke what was minted up to now, and what is until every replica knows.
+
+    A later cut-off of the same pair takes the place of the earlier one, and never lies before it.
+    """
+    _lock(connection)
+    pair = (
+        revocations.c.cut_off.is_not(None),
+        revocations.c.client.is_not_distinct_from(client),
+        revocations.c.audience.is_not_distinct_from(audience),
+    )
+    before = connection.execute(select(revocations.c.cut_off).where(*pair)).scalar()
+    entry = CutOff(client, audience, max(cut_off_moment(now), before or 0))
+    connection.execute(revocations.delete().where(*pair))
+    if audience is None:
+        covered = revocations.c.issued_at <= entry.moment
+        connection.execute(revocations.delete().where(revocations.c.client == client, covered))
+    _enter(connection, entry, now=now)
+    return entry
+
+
+def revoke_key(connection: Connection, kid: str, *, now: float) -> None:
+    """Revoke all that a key signed."""
+    _lock(connection)
+    _enter(connection, RevokedKey(kid), now=now)
+
+
+def _lock(connection: Connection) -> None:
+    """Let no other process look or write until this transaction ends."""
+    connection.execute(select(state.c.revocation_sequence).with_for_update())
+
+
+def _revoked(connection: Connection, token: IssuedToken) -> bool:
+    covering = and_(
+        revocations.c.cut_off >= token.issued_at,
+        or_(revocations.c.client.is_(None), revocations.c.client == token.client_id),
+        or_(revocations.c.audience.is_(None), revocations.c.audience == token.audience),
+    )
+    found = select(revocations.c.sequence).where(
+        or_(covering, revocations.c.jti == token.jti, revocations.c.kid == token.kid)
+    )
+    return connection.execute(found.limit(1)).first() is not None
+
+
+def _enter(connection: Connection, entry: Revocation, *, now: float) -> None:
+    """Write an entry under the next sequence number, and remove what is overdue."""
+    taken = state.update().values(revocation_sequence=state.c.revocation_sequence + 1)
+    sequence = connection.execute(taken.returning(state.c.revocation_sequence)).scalar_one()
+    connection.execute(revocations.delete().where(revocations.c.expires_at < now - KEPT))
+    columns = {"sequence": sequence, "created_at": now} | _columns(entry)
+    connection.execute(revocations.insert().values(columns))
+
+
+def _columns(entry: Revocation) -> dict[str, Any]:
+    match entry:
+        case RevokedToken():
+            return {
+                "jti": entry.jti,
+                "client": entry.client,
+                "issued_at": entry.issued_at,
+                "expires_at": entry.expires_at,
+            }
+        case CutOff():
+            return {
+                "client": entry.client,
+                "audience": entry.audience,
+                "cut_off": entry.moment,
+                "expires_at": entry.expires_at,
+            }
+        case RevokedKey():
+            return {"kid": entry.kid}
+
+
+def _entry(row: Row[Any]) -> Revocation:
+    if row.kid is not None:
+        return RevokedKey(row.kid)
+    if row.jti is not None:
+        return RevokedToken(row.jti, row.client, row.issued_at, row.expires_at)
+    return CutOff(row.client, row.audience, row.cut_off)
