@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 import anyio
@@ -11,20 +12,32 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
 from ephemera_client import instant
-from ephemera_issuer.edge import Current
+from ephemera_issuer.authentication import Authentication
+from ephemera_issuer.authentication.client_keys import ClientKeys
 from ephemera_issuer.edge.errors import failure, http_refusal
 from ephemera_issuer.edge.health import alive, readiness_endpoint
+from ephemera_issuer.edge.introspection import introspection
 from ephemera_issuer.edge.keys import keys_endpoint
-from ephemera_issuer.edge.metadata import KEYS_PATH, TOKEN_PATH, metadata_endpoint
+from ephemera_issuer.edge.metadata import (
+    INTROSPECTION_PATH,
+    KEYS_PATH,
+    REVOCATION_PATH,
+    TOKEN_PATH,
+    metadata_endpoint,
+)
+from ephemera_issuer.edge.presented import PresentedToken
+from ephemera_issuer.edge.revocation import Revoking, revocation
 from ephemera_issuer.edge.token import TokenEndpoint
+from ephemera_issuer.spent import SpentAssertions
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Collection
 
     from ephemera_client.instant import Clock
+    from ephemera_client.replay import ReplayCache
 
 
-class Keeper(Current, Protocol):
+class Keeper(Revoking, Protocol):
     """Keeps the snapshot current."""
 
     async def run(self) -> None:
@@ -32,12 +45,21 @@ class Keeper(Current, Protocol):
         ...
 
 
-def create_app(keeper: Keeper, *, issuer: str, clock: Clock = instant.read) -> Starlette:
+def create_app(
+    keeper: Keeper,
+    *,
+    issuer: str,
+    ledger: ReplayCache,
+    jwks_uri_hosts: Collection[str] = (),
+    clock: Clock = instant.read,
+) -> Starlette:
     """Make the public application of one issuer.
 
     Args:
         keeper: Holds the snapshot to answer from; it runs while the application does.
         issuer: The issuer identifier, from which every published URL follows.
+        ledger: Where assertions are spent: one for all processes of the issuer.
+        jwks_uri_hosts: The hosts that clients' keys may be fetched from.
         clock: Dates tokens and tells the age of the snapshot.
     """
 
@@ -48,12 +70,26 @@ def create_app(keeper: Keeper, *, issuer: str, clock: Clock = instant.read) -> S
             yield
             tasks.cancel_scope.cancel()
 
+    authentication = Authentication(
+        issuer=issuer, keys=ClientKeys(hosts=jwks_uri_hosts, clock=clock)
+    )
+    spent = SpentAssertions(ledger)
+    token = TokenEndpoint(
+        keeper, issuer=issuer, authentication=authentication, spent=spent, clock=clock
+    )
+    presented = partial(
+        PresentedToken, snapshots=keeper, authentication=authentication, spent=spent, clock=clock
+    )
+    introspect = presented(introspection(keeper, issuer=issuer, clock=clock))
+    revoke = presented(revocation(keeper, issuer=issuer, clock=clock))
     metadata = metadata_endpoint(issuer)
     app = Starlette(
         # The router tries them in turn, so the busiest comes first.
         routes=[
-            Route(TOKEN_PATH, TokenEndpoint(keeper, issuer=issuer, clock=clock), methods=["POST"]),
+            Route(TOKEN_PATH, token, methods=["POST"]),
+            Route(INTROSPECTION_PATH, introspect, methods=["POST"]),
             Route(KEYS_PATH, keys_endpoint(keeper)),
+            Route(REVOCATION_PATH, revoke, methods=["POST"]),
             Route("/.well-known/oauth-authorization-server", metadata),
             Route("/.well-known/openid-configuration", metadata),
             Route("/healthz", alive),

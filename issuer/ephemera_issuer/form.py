@@ -1,4 +1,4 @@
-"""The form of a token request: bytes in, checked parameters out (RFC 6749 §4.4.2, RFC 8707 §2)."""
+"""Forms: bytes in, parameters out, and those of a token request checked (RFC 6749 §4.4.2)."""
 
 from __future__ import annotations
 
@@ -9,45 +9,41 @@ from urllib.parse import unquote_to_bytes
 from ephemera_issuer.errors import RequestRefused
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from ephemera_issuer.errors import RefusalCode
 
 MINIMUM_LIFETIME = 10
 """Seconds; less is gone before it has crossed a network."""
 
-_NAMES = frozenset(
-    {
-        "grant_type",
-        "resource",
-        "audience",
-        "scope",
-        "lifetime",
-        "client_id",
-        "client_secret",
-        "client_assertion",
-    }
-)
+MAXIMUM_COUNT = 100
+"""Tokens that one request may ask for."""
+
+CREDENTIAL = frozenset({"client_id", "client_secret", "client_assertion", "client_assertion_type"})
+"""What a client may authenticate with, or be named by, in the form of any endpoint."""
+
+TOKEN_REQUEST = CREDENTIAL | {"grant_type", "resource", "audience", "scope", "lifetime", "count"}
+
 _TARGETS = frozenset({"resource", "audience"})
 _STRAY_PERCENT = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _ABSOLUTE_URI = re.compile(
     r"[A-Za-z][A-Za-z0-9+.-]*:(?:[A-Za-z0-9._~:/?\[\]@!$&'()*+,;=-]++|%[0-9A-Fa-f]{2})++"
 )
 _SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+(?: [\x21\x23-\x5b\x5d-\x7e]+)*")
-_SECONDS = re.compile(r"[0-9]{1,9}")
+_NUMBER = re.compile(r"[0-9]{1,9}")
 
 
 class TokenRequest(NamedTuple):
     """What a caller asks for.
 
     `scopes` is None where all that is granted is asked for, `lifetime` (seconds) where the default
-    is. `client_id` is what the form says, if anything. `credential_in_form` tells that the form
-    carries a client's credential, which is never kept.
+    is. `number` is how many tokens.
     """
 
     audience: str
-    scopes: frozenset[str] | None
-    lifetime: int | None
-    client_id: str | None
-    credential_in_form: bool
+    scopes: frozenset[str] | None = None
+    lifetime: int | None = None
+    number: int = 1
 
 
 def decode(part: bytes) -> str:
@@ -64,45 +60,48 @@ def decode(part: bytes) -> str:
     return part.decode()
 
 
-def parse(body: bytes) -> TokenRequest:
-    """Read a token request.
+def parameters(body: bytes, names: frozenset[str]) -> dict[str, str]:
+    """Read the parameters of these names, which may be a credential: keep them no longer than that.
 
     A repeated parameter is refused, an empty one counts as absent, an unknown one is ignored.
+
+    Raises:
+        RequestRefused: `invalid_request`, or `invalid_target` for a repeated target.
+    """
+    found: dict[str, str] = {}
+    try:
+        for pair in body.split(b"&"):
+            raw_name, _, raw_value = pair.partition(b"=")
+            name, value = decode(raw_name), decode(raw_value)
+            if name not in names:
+                continue
+            if name in found:
+                raise _repeated(name)
+            found[name] = value
+    except ValueError:
+        # The cause quotes what was sent.
+        raise RequestRefused("invalid_request", "the form is not UTF-8, percent-encoded") from None
+    return {name: value for name, value in found.items() if value}
+
+
+def parse(parameters: Mapping[str, str]) -> TokenRequest:
+    """Check the parameters of a token request.
 
     Raises:
         RequestRefused: `invalid_request`, `unsupported_grant_type`, `invalid_scope` or
             `invalid_target`.
     """
-    fields = _fields(body)
-    grant_type = fields.get("grant_type")
+    grant_type = parameters.get("grant_type")
     if grant_type != "client_credentials":
         if grant_type is None:
             raise RequestRefused("invalid_request", "grant_type is missing")
         raise RequestRefused("unsupported_grant_type", "grant_type must be client_credentials")
     return TokenRequest(
-        _audience(fields.get("resource"), fields.get("audience")),
-        _scopes(fields.get("scope")),
-        _lifetime(fields.get("lifetime")),
-        fields.get("client_id"),
-        "client_secret" in fields or "client_assertion" in fields,
+        _audience(parameters.get("resource"), parameters.get("audience")),
+        _scopes(parameters.get("scope")),
+        _lifetime(parameters.get("lifetime")),
+        _count(parameters.get("count")),
     )
-
-
-def _fields(body: bytes) -> dict[str, str]:
-    fields: dict[str, str] = {}
-    try:
-        for pair in body.split(b"&"):
-            raw_name, _, raw_value = pair.partition(b"=")
-            name, value = decode(raw_name), decode(raw_value)
-            if name not in _NAMES:
-                continue
-            if name in fields:
-                raise _repeated(name)
-            fields[name] = value
-    except ValueError:
-        # The cause quotes what was sent.
-        raise RequestRefused("invalid_request", "the form is not UTF-8, percent-encoded") from None
-    return {name: value for name, value in fields.items() if value}
 
 
 def _repeated(name: str) -> RequestRefused:
@@ -133,7 +132,7 @@ def _scopes(scope: str | None) -> frozenset[str] | None:
 def _lifetime(lifetime: str | None) -> int | None:
     if lifetime is None:
         return None
-    if not _SECONDS.fullmatch(lifetime):
+    if not _NUMBER.fullmatch(lifetime):
         raise RequestRefused("invalid_request", "lifetime must be a whole number of seconds")
     seconds = int(lifetime)
     if seconds < MINIMUM_LIFETIME:
@@ -141,3 +140,13 @@ def _lifetime(lifetime: str | None) -> int | None:
             "invalid_request", f"lifetime must be at least {MINIMUM_LIFETIME} seconds"
         )
     return seconds
+
+
+def _count(count: str | None) -> int:
+    if count is None:
+        return 1
+    if not _NUMBER.fullmatch(count) or not 1 <= int(count) <= MAXIMUM_COUNT:
+        raise RequestRefused(
+            "invalid_request", f"count must be a whole number from 1 to {MAXIMUM_COUNT}"
+        )
+    return int(count)

@@ -74,16 +74,16 @@ def decide(held: Snapshot | Registry, client: Client, request: TokenRequest) -> 
             f"granted for {audience.id}: {' '.join(sorted(grant.scopes))}",
             rule=Rule.SCOPE_NOT_GRANTED,
         )
-    lifetime, rule = request.lifetime, Rule.ASKED_LIFETIME
-    if lifetime is None:
-        lifetime, rule = DEFAULT_LIFETIME, Rule.DEFAULT_LIFETIME
-    for most, limit in (
-        (grant.max_lifetime, Rule.GRANT_LIFETIME),
-        (audience.max_lifetime, Rule.AUDIENCE_LIFETIME),
-        (MAXIMUM_LIFETIME, Rule.MAXIMUM_LIFETIME),
-    ):
-        if most < lifetime:
-            lifetime, rule = most, limit
+    wanted = DEFAULT_LIFETIME if request.lifetime is None else request.lifetime
+    lifetime = min(wanted, grant.max_lifetime, audience.max_lifetime, MAXIMUM_LIFETIME)
+    if lifetime == wanted:
+        rule = Rule.DEFAULT_LIFETIME if request.lifetime is None else Rule.ASKED_LIFETIME
+    elif lifetime == grant.max_lifetime:
+        rule = Rule.GRANT_LIFETIME
+    elif lifetime == audience.max_lifetime:
+        rule = Rule.AUDIENCE_LIFETIME
+    else:
+        rule = Rule.MAXIMUM_LIFETIME
     scope = " ".join(sorted(scopes))
     return Decision(client.id, audience.id, scope, lifetime, audience.single_use, rule)
 

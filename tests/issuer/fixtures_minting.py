@@ -13,14 +13,21 @@ from urllib.parse import quote_plus
 import anyio
 import httpx
 
+from ephemera_client import SingleProcessReplayCache
 from ephemera_client.instant import Instant
 from ephemera_issuer.app import create_app
+from ephemera_issuer.errors import DatabaseUnusable
 from ephemera_issuer.registry.entries import Audience, Client, Grant
+from ephemera_issuer.revocation.entries import Revocations
 from ephemera_issuer.snapshot import Snapshot
 from ephemera_keys import Algorithm, KeyRing, LocalSigner, generate, jwks, public_jwk
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Collection
+
+    from ephemera_client import ReplayCache
+    from ephemera_issuer import app
+    from ephemera_issuer.issued import IssuedToken
 
 ISSUER = "https://tokens.internal"
 BILLING = "https://billing.internal"
@@ -69,6 +76,7 @@ def snapshot(*, algorithm: Algorithm = "ES256", **parts: Any) -> Snapshot:
         signer=LocalSigner(key, algorithm),
         jwks=jwks.document(ring, NOW.wall),
         jwks_etag='"etag-of-the-keys"',
+        revocations=Revocations.none("epoch"),
         registry_version=1,
         keys_version=1,
         confirmed_at=NOW,
@@ -85,14 +93,27 @@ class Keeper:
     async def run(self) -> None:
         await anyio.sleep_forever()
 
+    def revoke(self, token: IssuedToken) -> None:
+        raise DatabaseUnusable(f"no database to revoke {token.jti} in")
+
 
 @contextlib.asynccontextmanager
 async def talking(
-    keeper: Keeper | None = None, *, now: Instant = NOW
+    keeper: app.Keeper | None = None,
+    *,
+    now: Instant = NOW,
+    ledger: ReplayCache | None = None,
+    jwks_uri_hosts: Collection[str] = (),
 ) -> AsyncIterator[httpx.AsyncClient]:
     """Talk to the whole application, in this process, under a Host that is not its own."""
-    app = create_app(keeper or Keeper(), issuer=ISSUER, clock=lambda: now)
-    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    application = create_app(
+        keeper or Keeper(),
+        issuer=ISSUER,
+        ledger=ledger or SingleProcessReplayCache(clock=lambda: now),
+        jwks_uri_hosts=jwks_uri_hosts,
+        clock=lambda: now,
+    )
+    transport = httpx.ASGITransport(application, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://elsewhere.test") as client:
         yield client
 

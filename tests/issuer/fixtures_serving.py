@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 import anyio
 from issuer.fixtures_minting import ISSUER, NOW, Keeper, snapshot
 
+from ephemera_client import SingleProcessReplayCache
 from ephemera_issuer.app import create_app
 from ephemera_issuer.logs import configure_logs
 from ephemera_issuer.server import listen, run
 from ephemera_issuer.settings import Address
 
 if TYPE_CHECKING:
+    from ephemera_issuer.issued import IssuedToken
     from ephemera_issuer.snapshot import Snapshot
 
 SNAPSHOT = snapshot()
@@ -34,6 +36,9 @@ class FailingKeeper:
         await self._asked.wait()
         raise LookupError("the keeper lost its way")
 
+    def revoke(self, token: IssuedToken) -> None:
+        raise LookupError(f"the keeper lost {token.jti}")
+
 
 if __name__ == "__main__":
     configure_logs()
@@ -41,7 +46,7 @@ if __name__ == "__main__":
     with listen(Address("127.0.0.1", 0), tls_ends_in_front=False) as listener:
         port = listener.getsockname()[1]
         run(
-            create_app(keeper, issuer=ISSUER, clock=lambda: NOW),
+            create_app(keeper, issuer=ISSUER, ledger=SingleProcessReplayCache(), clock=lambda: NOW),
             listener,
             ready=lambda: print(f"(listening on http://127.0.0.1:{port})", flush=True),  # noqa: T201 - as `serve` does
         )

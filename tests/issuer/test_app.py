@@ -6,6 +6,7 @@ import anyio
 import pytest
 from issuer.fixtures_minting import ISSUER, Keeper, snapshot, talking
 
+from ephemera_client import SingleProcessReplayCache
 from ephemera_issuer.app import create_app
 
 pytestmark = pytest.mark.anyio
@@ -36,7 +37,9 @@ async def test_a_websocket_is_refused() -> None:
         sent.append(message)
 
     scope = {"type": "websocket", "path": "/oauth2/token", "headers": []}
-    await create_app(Keeper(), issuer=ISSUER)(scope, receive, send)
+    await create_app(Keeper(), issuer=ISSUER, ledger=SingleProcessReplayCache())(
+        scope, receive, send
+    )
     assert [message["type"] for message in sent] == ["websocket.close"]
 
 
@@ -56,7 +59,7 @@ class RunningKeeper(Keeper):
 
 async def test_the_keeper_runs_while_the_application_lives() -> None:
     keeper = RunningKeeper()
-    app = create_app(keeper, issuer=ISSUER)
+    app = create_app(keeper, issuer=ISSUER, ledger=SingleProcessReplayCache())
     async with app.router.lifespan_context(app):
         await anyio.wait_all_tasks_blocked()
         assert keeper.events == ["running"]

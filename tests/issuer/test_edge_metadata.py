@@ -5,6 +5,8 @@ from issuer.fixtures_minting import ISSUER, Keeper, talking
 
 pytestmark = pytest.mark.anyio
 
+METHODS = ["private_key_jwt", "client_secret_basic"]
+ALGORITHMS = ["ES256", "EdDSA", "RS256"]
 PATHS = ["/.well-known/oauth-authorization-server", "/.well-known/openid-configuration"]
 
 
@@ -18,7 +20,15 @@ async def test_the_metadata_says_what_is_offered_and_where() -> None:
         "token_endpoint": f"{ISSUER}/oauth2/token",
         "jwks_uri": f"{ISSUER}/.well-known/jwks.json",
         "grant_types_supported": ["client_credentials"],
-        "token_endpoint_auth_methods_supported": ["client_secret_basic"],
+        "token_endpoint_auth_methods_supported": METHODS,
+        "token_endpoint_auth_signing_alg_values_supported": ALGORITHMS,
+        "introspection_endpoint": f"{ISSUER}/oauth2/introspect",
+        "introspection_endpoint_auth_methods_supported": METHODS,
+        "introspection_endpoint_auth_signing_alg_values_supported": ALGORITHMS,
+        "revocation_endpoint": f"{ISSUER}/oauth2/revoke",
+        "revocation_endpoint_auth_methods_supported": METHODS,
+        "revocation_endpoint_auth_signing_alg_values_supported": ALGORITHMS,
+        "ephemera_max_count": 100,
         "response_types_supported": [],
     }
 
@@ -43,6 +53,10 @@ async def test_what_is_announced_is_served(path: str) -> None:
     async with talking() as client:
         metadata = (await client.get(path)).json()
         keys = await client.get(metadata["jwks_uri"])
-        token = await client.post(metadata["token_endpoint"])
+        statuses = {
+            (await client.post(address)).status_code
+            for name, address in metadata.items()
+            if name.endswith("_endpoint")
+        }
     assert keys.status_code == 200
-    assert token.status_code == 415
+    assert statuses == {415}

@@ -20,6 +20,7 @@ from issuer.fixtures_minting import (
     talking,
 )
 
+from ephemera_client import SingleProcessReplayCache
 from ephemera_client.instant import Instant
 from ephemera_issuer.app import create_app
 
@@ -120,6 +121,52 @@ async def test_expires_in_says_what_was_given_not_what_was_asked_for() -> None:
     body = (await ask({"lifetime": "900"})).json()
     token = claims(body["access_token"])
     assert body["expires_in"] == token["exp"] - token["iat"] == 300
+
+
+@pytest.mark.parametrize("count", [2, 100])
+async def test_many_tokens_come_by_one_request_each_with_its_own_id(count: int) -> None:
+    body = (await ask({"count": str(count), "lifetime": "60"})).json()
+    tokens = [body.pop("access_token"), *body.pop("additional_tokens")]
+    assert body == {
+        "token_type": "Bearer",
+        "expires_in": 60,
+        "scope": "invoices:read invoices:write",
+        "single_use": True,
+    }
+    held = [claims(token) for token in tokens]
+    assert len({claim.pop("jti") for claim in held}) == len(tokens) == count
+    assert all(claim == held[0] for claim in held)
+
+
+async def test_one_token_has_no_others_beside_it() -> None:
+    assert "additional_tokens" not in (await ask({"count": "1"})).json()
+
+
+@pytest.mark.parametrize("count", ["0", "101", "many"])
+async def test_a_count_out_of_bounds_is_refused(count: str) -> None:
+    refused(await ask({"count": count}), 400, "invalid_request")
+
+
+class TiringSigner:
+    alg: Algorithm = "ES256"
+    kid = "tiring"
+
+    def __init__(self, strength: int) -> None:
+        self._strength = strength
+
+    def sign(self, _message: bytes, /) -> bytes:
+        self._strength -= 1
+        if self._strength < 0:
+            raise OSError("the security module is tired")
+        return bytes(64)
+
+
+async def test_of_many_tokens_all_are_given_or_none() -> None:
+    for strength, status in ((5, 200), (4, 500)):
+        keeper = Keeper(replace(snapshot(), signer=TiringSigner(strength)))
+        answer = await ask({"count": "5"}, keeper=keeper)
+        assert answer.status_code == status
+    refused(answer, 500, "server_error")
 
 
 async def test_the_issuer_is_the_configured_one_whatever_the_host_header_says() -> None:
@@ -356,7 +403,8 @@ async def run(messages: list[dict[str, Any]]) -> list[Any]:
         "path": "/oauth2/token",
         "headers": [(b"content-type", TYPE.encode()), (b"authorization", basic().encode())],
     }
-    await create_app(Keeper(), issuer=ISSUER, clock=lambda: NOW)(scope, receive, send)
+    app = create_app(Keeper(), issuer=ISSUER, ledger=SingleProcessReplayCache(), clock=lambda: NOW)
+    await app(scope, receive, send)
     return sent
 
 

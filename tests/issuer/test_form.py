@@ -8,47 +8,73 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ephemera_issuer.errors import RequestRefused
-from ephemera_issuer.form import TokenRequest, decode, parse
+from ephemera_issuer.form import CREDENTIAL, TOKEN_REQUEST, TokenRequest, decode, parameters, parse
 
 GRANT = "grant_type=client_credentials"
 TARGET = "resource=https%3A%2F%2Fbilling.internal"
 
 
+def read(body: str | bytes) -> TokenRequest:
+    return parse(parameters(body.encode() if isinstance(body, str) else body, TOKEN_REQUEST))
+
+
 def refused(body: str | bytes) -> RequestRefused:
     with pytest.raises(RequestRefused) as caught:
-        parse(body.encode() if isinstance(body, str) else body)
+        read(body)
     return caught.value
 
 
 def test_a_request_is_read_in_full() -> None:
-    body = f"{GRANT}&{TARGET}&scope=invoices%3Aread+invoices:write&lifetime=60&client_id=orders"
-    assert parse(body.encode()) == TokenRequest(
+    body = f"{GRANT}&{TARGET}&scope=invoices%3Aread+invoices:write&lifetime=60&count=3"
+    assert read(body) == TokenRequest(
         audience="https://billing.internal",
         scopes=frozenset({"invoices:read", "invoices:write"}),
         lifetime=60,
-        client_id="orders",
-        credential_in_form=False,
+        number=3,
     )
 
 
-def test_what_is_left_out_is_none() -> None:
-    assert parse(f"{GRANT}&audience=billing".encode()) == TokenRequest(
-        "billing", None, None, None, credential_in_form=False
-    )
+def test_what_is_left_out_is_none_and_one_token() -> None:
+    assert read(f"{GRANT}&audience=billing") == TokenRequest("billing", None, None, 1)
 
 
 def test_an_unknown_parameter_is_ignored_even_when_repeated() -> None:
-    plain = parse(f"{GRANT}&{TARGET}".encode())
-    assert parse(f"{GRANT}&{TARGET}&tenant=a&tenant=b&&=&count=3".encode()) == plain
+    plain = read(f"{GRANT}&{TARGET}")
+    assert read(f"{GRANT}&{TARGET}&tenant=a&tenant=b&&=&token=3") == plain
 
 
 def test_an_empty_parameter_counts_as_absent() -> None:
-    plain = parse(f"{GRANT}&{TARGET}".encode())
-    empty = "&audience=&scope=&lifetime&client_id=&client_secret="
-    assert parse(f"{GRANT}&{TARGET}{empty}".encode()) == plain
+    plain = read(f"{GRANT}&{TARGET}")
+    empty = "&audience=&scope=&lifetime&client_id=&client_secret=&count="
+    assert read(f"{GRANT}&{TARGET}{empty}") == plain
 
 
-@pytest.mark.parametrize("name", ["grant_type", "scope", "lifetime", "client_id", "client_secret"])
+def test_a_form_of_any_endpoint_is_read_by_the_names_that_it_knows() -> None:
+    body = b"token=x&token_type_hint=&client_id=orders&client_assertion=a.b.c&scope=a&scope=b"
+    assert parameters(body, CREDENTIAL | {"token", "token_type_hint"}) == {
+        "token": "x",
+        "client_id": "orders",
+        "client_assertion": "a.b.c",
+    }
+    with pytest.raises(RequestRefused, match="token must be sent once"):
+        parameters(b"token=x&token=", CREDENTIAL | {"token"})
+
+
+@pytest.mark.parametrize(
+    "count", ["0", "101", "-1", "+1", "1.0", "ten", " 1", "\u0661", "9" * 5000]
+)
+def test_a_count_that_is_no_number_from_1_to_100_is_refused(count: str) -> None:
+    error = refused(f"{GRANT}&{TARGET}&count={quote_plus(count)}")
+    assert error.error == "invalid_request"
+    assert error.description == "count must be a whole number from 1 to 100"
+
+
+@pytest.mark.parametrize(("count", "number"), [("1", 1), ("007", 7), ("100", 100)])
+def test_a_count_is_read(count: str, number: int) -> None:
+    assert read(f"{GRANT}&{TARGET}&count={count}").number == number
+
+
+@pytest.mark.parametrize("name", sorted(TOKEN_REQUEST - {"resource", "audience"}))
 @pytest.mark.parametrize("values", [("1", "1"), ("1", "2"), ("1", ""), ("", "")])
 def test_a_repeated_parameter_is_refused(name: str, values: tuple[str, str]) -> None:
     error = refused(urlencode([(name, value) for value in values]))
@@ -141,7 +167,7 @@ def test_a_resource_that_is_no_absolute_uri_without_fragment_is_an_invalid_targe
     ["https://billing.internal", "urn:example:billing", "https://[::1]:8443/a%20b?c=d", "x:y"],
 )
 def test_any_absolute_uri_may_be_a_resource(resource: str) -> None:
-    assert parse(f"{GRANT}&resource={quote_plus(resource)}".encode()).audience == resource
+    assert read(f"{GRANT}&resource={quote_plus(resource)}").audience == resource
 
 
 @pytest.mark.parametrize("scope", [" ", " a", "a ", "a  b", "a\tb", "a\nb", 'a"', "a\\", "\u00e9"])
@@ -159,13 +185,11 @@ def test_a_lifetime_that_is_no_number_of_ten_seconds_or_more_is_refused(lifetime
 
 @pytest.mark.parametrize("seconds", [10, 900, 999_999_999])
 def test_a_lifetime_of_ten_seconds_or_more_is_read(seconds: int) -> None:
-    assert parse(f"{GRANT}&{TARGET}&lifetime={seconds}".encode()).lifetime == seconds
+    assert read(f"{GRANT}&{TARGET}&lifetime={seconds}").lifetime == seconds
 
 
-@pytest.mark.parametrize("name", ["client_secret", "client_assertion"])
-def test_a_credential_in_the_form_is_noticed_and_not_kept(name: str) -> None:
-    request = parse(f"{GRANT}&{TARGET}&{name}=tr0ub4dor".encode())
-    assert request.credential_in_form
+def test_a_credential_in_the_form_is_no_part_of_the_request() -> None:
+    request = read(f"{GRANT}&{TARGET}&client_secret=tr0ub4dor&client_assertion=tr0ub4dor")
     assert "tr0ub4dor" not in repr(request)
 
 
@@ -173,7 +197,7 @@ def test_a_credential_in_the_form_is_noticed_and_not_kept(name: str) -> None:
 def test_any_body_is_a_request_or_a_refusal_that_quotes_nothing(body: bytes) -> None:
     description = ""
     try:
-        parse(body)
+        read(body)
     except RequestRefused as error:
         description = error.description
     assert set(description) <= set(string.ascii_letters + string.digits + " _,%:;-")

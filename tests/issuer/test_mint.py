@@ -12,11 +12,11 @@ from issuer.fixtures_minting import BILLING, ISSUER, NOW, claims, part, snapshot
 
 from ephemera_issuer.errors import RequestRefused
 from ephemera_issuer.mint import MAXIMUM_BYTES, mint
-from ephemera_issuer.policy import Decision
+from ephemera_issuer.policy import Decision, Rule
 from ephemera_keys import Algorithm, LocalSigner, generate
 
 SIGNER = snapshot().signer
-DECISION = Decision("orders", BILLING, "invoices:read", 120, single_use=True)
+DECISION = Decision("orders", BILLING, "invoices:read", 120, True, Rule.DEFAULT_LIFETIME)
 
 
 def minted(decision: Decision = DECISION) -> str:
@@ -67,7 +67,7 @@ def test_two_signers_do_not_share_a_header() -> None:
 
 
 def test_a_usual_token_is_under_500_bytes() -> None:
-    usual = Decision("orders", "https://invoices.example.local", "invoices:read", 120, True)
+    usual = DECISION._replace(audience="https://invoices.example.local")
     issuer = "https://tokens.example.local:1"
     assert len(usual.audience) == len(issuer) == 30
     assert len(mint(usual, issuer=issuer, signer=SIGNER, now=NOW.wall)) < 500

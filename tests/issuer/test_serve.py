@@ -9,7 +9,7 @@ import pytest
 from issuer.fixtures_minting import claims
 
 from ephemera_issuer.cli import main
-from ephemera_issuer.demo.process import Service
+from ephemera_issuer.demo.process import Service, ServiceFailed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -78,6 +78,7 @@ def test_a_registry_file_is_all_that_development_needs(registry: Path) -> None:
     unused = {
         "EPHEMERA_DATABASE_URL": f"sqlite:///{registry.parent}/unused.db",
         "EPHEMERA_SEALING_KEY_FILE": str(registry.parent / "unused.sealing-key"),
+        "EPHEMERA_REPLAY_URL": f"sqlite:///{registry.parent}/unused.spent.db",
     }
     with serving("--dev", str(registry), settings=unused) as issuer:
         secret = registry.with_suffix(".secrets") / "orders.secret"
@@ -129,6 +130,22 @@ def test_in_development_a_changed_file_is_in_force_without_a_restart(registry: P
         eventually(status, 400)
 
 
+def test_plain_http_off_loopback_is_served_where_the_issuers_name_says_so(tmp_path: Path) -> None:
+    # 127.1 is no literal of loopback, and still this machine only.
+    settings = {
+        "EPHEMERA_DATABASE_URL": f"sqlite:///{tmp_path}/ephemera.db",
+        "EPHEMERA_ISSUER": "http://issuer:8700",
+        "EPHEMERA_UNENCRYPTED_HOSTS": "issuer",
+    }
+    with serving("--listen", "127.1:0", settings=settings) as issuer:
+        url = f"{issuer.url}/.well-known/oauth-authorization-server"
+        assert httpx.get(url, trust_env=False).json()["issuer"] == "http://issuer:8700"
+    settings["EPHEMERA_ISSUER"] = "https://issuer"
+    arguments = ["ephemera_issuer", "serve", "--listen", "127.1:0"]
+    with pytest.raises(ServiceFailed), Service("i", arguments, environment=environment(**settings)):
+        pass
+
+
 def test_a_database_and_its_keys_outlive_the_process(tmp_path: Path) -> None:
     settings = {
         "EPHEMERA_DATABASE_URL": f"sqlite:///{tmp_path}/ephemera.db",
@@ -146,8 +163,13 @@ def test_a_database_and_its_keys_outlive_the_process(tmp_path: Path) -> None:
             assert issuer.stop() == 0
     assert keys[0] == keys[1]
     assert [key["alg"] for key in keys[0]] == ["EdDSA", "EdDSA"]
-    # SQLite has put everything back into the one file.
-    assert {file.name for file in tmp_path.iterdir()} == {"ephemera.db", "ephemera.sealing-key"}
+    # SQLite has put everything back into one file for the registry and one for the ledger.
+    assert {file.name for file in tmp_path.iterdir()} == {
+        "ephemera.db",
+        "ephemera.sealing-key",
+        "ephemera.spent.db",
+        "ephemera.spent.db-witness",
+    }
 
 
 def test_an_option_wins_over_the_environment(tmp_path: Path) -> None:
@@ -177,6 +199,9 @@ def test_an_option_wins_over_the_environment(tmp_path: Path) -> None:
         (["--secrets-dir", "s"], {}, 2, "is only for --dev"),
         (["--dev", "registry.toml", "--database-url", "sqlite:///x.db"], {}, 2, "in memory"),
         (["--dev", "registry.toml", "--sealing-key-file", "x"], {}, 2, "in memory"),
+        (["--dev", "registry.toml", "--replay-url", "sqlite:///x.db"], {}, 2, "in memory"),
+        (["--replay-url", "sqlite://"], {}, 1, "EPHEMERA_REPLAY_URL: must be sqlite:///PATH"),
+        (["--jwks-uri-hosts", "https://x"], {}, 1, "EPHEMERA_JWKS_URI_HOSTS: must be host names"),
         (["--dev", "missing.toml"], {}, 2, "does not exist"),
         (
             ["--dev", "registry.toml", "--listen", "0.0.0.0:0"],

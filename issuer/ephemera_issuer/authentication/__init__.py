@@ -1,53 +1,135 @@
-"""Who is asking: the client behind a token request (RFC 6749 §2.3)."""
+"""Who is asking: the client behind a request (RFC 6749 §2.3)."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from ephemera_issuer.authentication import secret
+from ephemera_issuer.authentication import assertion, decoy, secret
 from ephemera_issuer.errors import RequestRefused
+from ephemera_issuer.policy import require_enabled
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from ephemera_issuer.form import TokenRequest
+    from ephemera_client.instant import Instant
+    from ephemera_client.jwk import VerificationKey
+    from ephemera_client.replay import Claim
+    from ephemera_issuer.authentication.client_keys import ClientKeys
     from ephemera_issuer.registry.entries import Client
 
+METHODS = ("private_key_jwt", "client_secret_basic")
+"""As the metadata name them (RFC 8414 §2)."""
 
-def identify(
-    clients: Mapping[str, Client], *, authorization: Sequence[bytes], request: TokenRequest
-) -> Client:
-    """Find the client that a request proves to come from.
+_NO_SIGNATURE = b"\1" * 64
+"""Of the form of one, so that it takes a verification to refuse it."""
 
-    Whatever is wrong with a credential, the refusal reads the same and costs the same: nobody
-    learns which clients exist. What is said apart can be seen in the request alone, or is said to
-    a client that has proved its secret.
+
+class Caller(NamedTuple):
+    """A client that has proved itself.
+
+    `assertion` is to be spent before anything is done for the caller; None where it came with a
+    secret.
+    """
+
+    client: Client
+    assertion: Claim | None
+
+
+class Authentication:
+    """Finds out who sends a request to the issuer of this identifier.
 
     Args:
-        clients: The registered clients by id.
-        authorization: The value of each Authorization header of the request.
-        request: The form that came with it.
-
-    Raises:
-        RequestRefused: `invalid_client`; `invalid_request` for two credentials or two client ids
-            at once; `unauthorized_client` for a disabled client.
+        issuer: The issuer identifier.
+        keys: Where the keys of clients are.
+        decoys: The keys that stand in for those that a caller does not have, by algorithm.
     """
-    if len(authorization) + request.credential_in_form > 1:
-        raise RequestRefused("invalid_request", "send one client credential, in one way")
-    if not authorization:
-        raise unauthenticated()
-    try:
-        credential = secret.parse(authorization[0])
-    except ValueError:
-        raise unauthenticated() from None
-    if request.client_id is not None and request.client_id != credential.client_id:
+
+    __slots__ = ("_decoys", "_issuer", "_keys")
+
+    def __init__(
+        self,
+        *,
+        issuer: str,
+        keys: ClientKeys,
+        decoys: Mapping[str, VerificationKey] = decoy.KEYS,
+    ) -> None:
+        self._issuer = issuer
+        self._keys = keys
+        self._decoys = decoys
+
+    async def identify(
+        self,
+        clients: Mapping[str, Client],
+        *,
+        authorization: Sequence[bytes],
+        parameters: Mapping[str, str],
+        now: Instant,
+    ) -> Caller:
+        """Find the client that a request proves to come from. Waits for a `jwks_uri` alone.
+
+        Whatever is wrong with a credential, the refusal reads the same and costs the same: nobody
+        learns which clients exist. What is said apart can be seen in the request alone, or is said
+        to a client that has proved its key or its secret.
+
+        Args:
+            clients: The registered clients by id.
+            authorization: The value of each Authorization header of the request.
+            parameters: Those of `form.CREDENTIAL` that came with it.
+            now: When it came.
+
+        Raises:
+            RequestRefused: `invalid_client`; `invalid_request` for two credentials or two client
+                ids at once; `unauthorized_client` for a disabled client.
+        """
+        asserted = "client_assertion" in parameters or "client_assertion_type" in parameters
+        if len(authorization) + ("client_secret" in parameters) + asserted > 1:
+            raise RequestRefused("invalid_request", "send one client credential, in one way")
+        if authorization:
+            caller = Caller(self._by_secret(clients, authorization[0], parameters), None)
+        elif asserted:
+            caller = await self._by_assertion(clients, parameters, now)
+        else:
+            raise unauthenticated()
+        require_enabled(caller.client)
+        return caller
+
+    def _by_secret(
+        self, clients: Mapping[str, Client], authorization: bytes, parameters: Mapping[str, str]
+    ) -> Client:
+        try:
+            credential = secret.parse(authorization)
+        except ValueError:
+            raise unauthenticated() from None
+        _require_same(credential.client_id, parameters)
+        client = clients.get(credential.client_id)
+        if not secret.proves(credential, client) or client is None:
+            # So that a failure costs one verification, whichever way it was tried.
+            self._decoys["ES256"].verify(b"", _NO_SIGNATURE)
+            raise unauthenticated()
+        return client
+
+    async def _by_assertion(
+        self, clients: Mapping[str, Client], parameters: Mapping[str, str], now: Instant
+    ) -> Caller:
+        try:
+            presented = assertion.parse(parameters)
+        except ValueError:
+            raise unauthenticated() from None
+        _require_same(presented.client_id, parameters)
+        client = clients.get(presented.client_id)
+        key = client and await self._keys.find(
+            client, alg=presented.alg, kid=presented.kid, among=clients, now=now
+        )
+        parts = presented.parts
+        genuine = (key or self._decoys[presented.alg]).verify(parts.signing_input, parts.signature)
+        if client is None or key is None or not genuine:
+            raise unauthenticated()
+        return Caller(client, assertion.accept(presented, issuer=self._issuer, now=now.wall))
+
+
+def _require_same(client_id: str, parameters: Mapping[str, str]) -> None:
+    if parameters.get("client_id", client_id) != client_id:
         raise RequestRefused("invalid_request", "client_id is not the client that authenticates")
-    client = clients.get(credential.client_id)
-    if not secret.proves(credential, client) or client is None:
-        raise unauthenticated()
-    if client.disabled:
-        raise RequestRefused("unauthorized_client", "this client is disabled")
-    return client
 
 
 def unauthenticated() -> RequestRefused:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
-from ephemera_issuer.errors import RequestRefused
+from ephemera_issuer.errors import RequestRefused, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from ephemera_issuer.errors import RefusalCode
 
 NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
-RETRY_AFTER = 1
-"""Seconds; a replica that lost its database looks at it five times as often."""
 
 _BAD_REQUEST = 400
 _STATUSES: dict[RefusalCode, int] = {
@@ -28,11 +26,6 @@ _STATUSES: dict[RefusalCode, int] = {
 }
 # RFC 9110 §11.6.1: every 401 carries a challenge.
 _CHALLENGE = {"WWW-Authenticate": 'Basic realm="ephemera", charset="UTF-8"'}
-_RETRY = {"Retry-After": str(RETRY_AFTER)}
-_HEADERS: dict[RefusalCode, Mapping[str, str]] = {
-    "invalid_client": _CHALLENGE,
-    "temporarily_unavailable": _RETRY,
-}
 
 
 def refusal(
@@ -42,13 +35,19 @@ def refusal(
     return JSONResponse(
         {"error": error.error, "error_description": error.description},
         status or _STATUSES.get(error.error, _BAD_REQUEST),
-        {**NO_STORE, **_HEADERS.get(error.error, {}), **(headers or {})},
+        {**NO_STORE, **_headers(error), **(headers or {})},
     )
 
 
-def unavailable() -> RequestRefused:
+def _headers(error: RequestRefused) -> Mapping[str, str]:
+    if isinstance(error, Unavailable):
+        return {"Retry-After": str(error.retry_after)}
+    return _CHALLENGE if error.error == "invalid_client" else {}
+
+
+def unavailable() -> Unavailable:
     """Refuse while the database has not been heard of for too long, or not yet."""
-    return RequestRefused("temporarily_unavailable", "the registry cannot be read")
+    return Unavailable("the registry cannot be read")
 
 
 async def http_refusal(_request: Request, error: Exception) -> Response:

@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING
 
 from starlette.responses import Response
 
+from ephemera_client.jwk import ALGORITHMS
+from ephemera_issuer.authentication import METHODS
+from ephemera_issuer.form import MAXIMUM_COUNT
 from ephemera_keys.ring import JWKS_MAX_AGE
 
 if TYPE_CHECKING:
@@ -15,6 +18,8 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
 TOKEN_PATH = "/oauth2/token"  # noqa: S105 - a path
+INTROSPECTION_PATH = "/oauth2/introspect"
+REVOCATION_PATH = "/oauth2/revoke"
 KEYS_PATH = "/.well-known/jwks.json"
 
 
@@ -26,7 +31,15 @@ def document(issuer: str) -> bytes:
             "token_endpoint": issuer + TOKEN_PATH,
             "jwks_uri": issuer + KEYS_PATH,
             "grant_types_supported": ["client_credentials"],
-            "token_endpoint_auth_methods_supported": ["client_secret_basic"],
+            "token_endpoint_auth_methods_supported": METHODS,
+            "token_endpoint_auth_signing_alg_values_supported": ALGORITHMS,
+            "introspection_endpoint": issuer + INTROSPECTION_PATH,
+            "introspection_endpoint_auth_methods_supported": METHODS,
+            "introspection_endpoint_auth_signing_alg_values_supported": ALGORITHMS,
+            "revocation_endpoint": issuer + REVOCATION_PATH,
+            "revocation_endpoint_auth_methods_supported": METHODS,
+            "revocation_endpoint_auth_signing_alg_values_supported": ALGORITHMS,
+            "ephemera_max_count": MAXIMUM_COUNT,
             # Required by RFC 8414; without an authorization endpoint there are none.
             "response_types_supported": [],
         },

@@ -1,0 +1,161 @@
+"""`private_key_jwt`: a JWT that the client signed for this one request (RFC 7523 §3)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ephemera_client import compact
+from ephemera_client.errors import TokenRefused
+from ephemera_client.jwk import ALGORITHMS
+from ephemera_client.replay import Claim
+from ephemera_issuer.errors import RequestRefused
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ephemera_client.compact import Compact
+
+LONGEST = 60
+"""Seconds that an assertion may have ahead of it."""
+
+LEEWAY = 5
+"""Seconds by which a client's clock may differ from this one."""
+
+TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+_TYPES = frozenset({"jwt", "client-authentication+jwt"})
+_REFUSED_HEADERS = ("jwk", "jku", "x5c", "x5u", "crit", "b64", "zip")
+_LONGEST_JTI = 256
+_LATEST = 2**53
+
+
+class Assertion(NamedTuple):
+    """An assertion as it came in: nothing of it is true before its signature is verified.
+
+    `client_id` is whose it says it is, `kid` is None where it names no key.
+    """
+
+    parts: Compact
+    alg: str
+    kid: str | None
+    client_id: str
+
+    def __repr__(self) -> str:
+        return "Assertion()"
+
+
+def parse(parameters: Mapping[str, str]) -> Assertion:
+    """Take the assertion of a form apart.
+
+    Raises:
+        ValueError: There is none, or none that a signature could make good.
+    """
+    if parameters.get("client_assertion_type") != TYPE:
+        raise ValueError("another type of assertion, or none")
+    try:
+        parts = compact.parse(parameters.get("client_assertion", ""))
+    except TokenRefused as error:
+        raise ValueError(str(error)) from None
+    alg, kid = parts.header.get("alg"), parts.header.get("kid")
+    if alg not in ALGORITHMS or not (kid is None or isinstance(kid, str)):
+        raise ValueError("no algorithm of ours, or a kid that is not text")
+    for client_id in (
+        parts.claims.get("sub"),
+        parts.claims.get("iss"),
+        parameters.get("client_id"),
+    ):
+        if isinstance(client_id, str):
+            return Assertion(parts, alg, kid, client_id)
+    raise ValueError("nobody's")
+
+
+def accept(assertion: Assertion, *, issuer: str, now: float) -> Claim:
+    """Check what a genuine assertion says, and return what is to be spent of it.
+
+    To be called once its signature has been verified with a key of its client, and not before:
+    the refusals say precisely what to mend.
+
+    Args:
+        assertion: Signed by its client.
+        issuer: The issuer identifier, which must be its only audience (RFC 7523bis).
+        now: Unix seconds.
+
+    Raises:
+        RequestRefused: `invalid_client`.
+    """
+    header, claims = assertion.parts.header, assertion.parts.claims
+    for name in _REFUSED_HEADERS:
+        if name in header:
+            raise refused(f"the header must not carry {name}")
+    typ = header.get("typ", "JWT")
+    if not isinstance(typ, str) or typ.lower() not in _TYPES:
+        raise refused("typ must be client-authentication+jwt, JWT or absent")
+    for name in ("iss", "sub"):
+        if name not in claims:
+            raise refused(f"{name} is missing: it must be the client_id")
+        if claims[name] != assertion.client_id:
+            raise refused("iss and sub must both be the client_id")
+    _check_audience(claims, issuer)
+    issued_at, expires_at = _check_times(claims, now)
+    return Claim(
+        "assertion",
+        assertion.client_id,
+        assertion.client_id,
+        _jti(claims),
+        issued_at,
+        expires_at,
+    )
+
+
+def refused(why: str) -> RequestRefused:
+    """Make the refusal of a genuine assertion."""
+    return RequestRefused("invalid_client", f"assertion {why}")
+
+
+def _check_audience(claims: dict[str, Any], issuer: str) -> None:
+    if "aud" not in claims:
+        raise refused(f"aud is missing: it must be {issuer}")
+    match claims["aud"]:
+        case str(audience) | [str(audience)]:
+            if audience == issuer:
+                return
+            if audience == f"{issuer}/":
+                raise refused(f"aud must be {issuer}, without the slash at its end")
+            if audience.startswith(f"{issuer}/"):
+                raise refused(f"aud must be {issuer}, not the token endpoint")
+            raise refused(f"aud must be {issuer}")
+        case _:
+            raise refused(f"aud must be {issuer} alone")
+
+
+def _check_times(claims: dict[str, Any], now: float) -> tuple[int, int]:
+    issued_at, expires_at = _second(claims, "iat"), _second(claims, "exp")
+    if issued_at > now + LEEWAY:
+        raise refused("iat lies ahead: compare the clocks")
+    if "nbf" in claims and _second(claims, "nbf") > now + LEEWAY:
+        raise refused("nbf lies ahead: compare the clocks")
+    if expires_at <= issued_at:
+        raise refused("exp must lie after iat")
+    if now >= expires_at + LEEWAY:
+        raise refused("has expired: make a new one for each request")
+    # By the client's own clock, as far as that may differ.
+    if expires_at > max(now, issued_at) + LONGEST:
+        raise refused(f"exp must lie {LONGEST} seconds ahead at most")
+    return issued_at, expires_at
+
+
+def _second(claims: dict[str, Any], name: str) -> int:
+    if name not in claims:
+        raise refused(f"{name} is missing")
+    second = claims[name]
+    if type(second) is not int or not 0 <= second <= _LATEST:
+        raise refused(f"{name} must be a whole number of Unix seconds")
+    return second
+
+
+def _jti(claims: dict[str, Any]) -> str:
+    if "jti" not in claims:
+        raise refused("jti is missing")
+    jti = claims["jti"]
+    if not isinstance(jti, str) or not 0 < len(jti) <= _LONGEST_JTI:
+        raise refused(f"jti must be a string of 1 to {_LONGEST_JTI} characters")
+    return jti

@@ -1,0 +1,81 @@
+"""The ledger of assertions: each is good for one request, whichever process answers it."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ephemera_client import SingleProcessReplayCache, SQLiteReplayCache
+from ephemera_client.errors import (
+    ConfigurationError,
+    IssuedBeforeLedger,
+    ReplayCacheUnavailable,
+    TokenReplayed,
+)
+from ephemera_issuer.authentication import assertion
+from ephemera_issuer.errors import LedgerUnusable, Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ephemera_client.instant import Clock, Instant
+    from ephemera_client.replay import Claim, ReplayCache
+    from ephemera_issuer.database import Database
+
+SUFFIX = ".spent.db"
+_SCHEME = "sqlite:///"
+
+
+class SpentAssertions:
+    """Spends assertions, for any number of tasks."""
+
+    __slots__ = ("_ledger",)
+
+    def __init__(self, ledger: ReplayCache) -> None:
+        self._ledger = ledger
+
+    async def claim(self, spending: Claim, now: Instant) -> None:
+        """Spend an assertion, for the first and last time.
+
+        What follows may fail, and the assertion is spent all the same.
+
+        Raises:
+            RequestRefused: `invalid_client`: it was spent before, or may have been.
+            Unavailable: The ledger does not answer, so nobody knows.
+        """
+        try:
+            await self._ledger.claim_async(spending, now)
+        except TokenReplayed:
+            raise assertion.refused(
+                "has been used before: make a new one for each request"
+            ) from None
+        except IssuedBeforeLedger:
+            raise assertion.refused("was issued before this ledger began; make a new one") from None
+        except ReplayCacheUnavailable as error:
+            raise Unavailable("assertions cannot be spent just now") from error
+
+
+@contextlib.contextmanager
+def opened_ledger(url: str | None, *, database: Database, clock: Clock) -> Iterator[ReplayCache]:
+    """Open the ledger at `url` until the block ends.
+
+    Without `url` it is the file beside the database, `ephemera.spent.db` for `ephemera.db`; for a
+    database in memory the ledger is in memory too.
+
+    Raises:
+        LedgerUnusable: There is no opening it.
+    """
+    if url is not None:
+        path = Path(url.removeprefix(_SCHEME))
+    elif database.path is not None:
+        path = database.path.with_suffix(SUFFIX)
+    else:
+        yield SingleProcessReplayCache(clock=clock)
+        return
+    try:
+        ledger = SQLiteReplayCache(path, clock=clock)
+    except (ReplayCacheUnavailable, ConfigurationError) as error:
+        raise LedgerUnusable(f"the ledger of spent assertions: {error}") from error
+    with ledger:
+        yield ledger
