@@ -13,7 +13,7 @@ export PIP_NO_INPUT := 1
 INSTALL := $(BIN)/python -m pip install --quiet --require-hashes --requirement
 PACKAGES := keys client issuer
 
-.PHONY: help demo test lint types contracts unit format lock clean
+.PHONY: help demo test lint types contracts unit format fuzz lock clean
 .DEFAULT_GOAL := help
 
 help: ## List what can be made
@@ -41,17 +41,25 @@ format: $(VENV)/dev.stamp ## Format the code and mend what can be mended
 	$(BIN)/ruff check --fix-only
 	$(BIN)/ruff format
 
+SECONDS := 60
+fuzz: $(VENV)/dev.stamp ## Fuzz each target for SECONDS; corpus and findings are kept in .fuzz
+	@mkdir -p .fuzz
+	cd tests && for target in $$(../$(BIN)/python -c 'from fuzz.targets import TARGETS; print(*TARGETS)'); do \
+		../$(BIN)/python -m fuzz.run $$target ../.fuzz/$$target \
+			-max_total_time=$(SECONDS) -artifact_prefix=../.fuzz/$$target- || exit 1; \
+	done
+
 # Universal resolutions for Python 3.11 and later, read by plain pip.
 COMPILE := $(VENV)-lock/bin/uv pip compile - --universal --python-version 3.11 --generate-hashes \
 	--no-header --no-annotate --quiet $(foreach p,$(PACKAGES),--no-emit-package ephemera-$(p))
 
 lock: ## Resolve requirements.lock (everything) and requirements-run.lock (what runs) anew
 	test -x $(VENV)-lock/bin/uv || { $(PYTHON) -m venv $(VENV)-lock && $(VENV)-lock/bin/python -m pip install --quiet uv; }
-	printf './%s\n' $(PACKAGES) | $(COMPILE) --upgrade --group pyproject.toml:dev --output-file requirements.lock
+	printf './%s\n' $(PACKAGES) './client[redis,prometheus,opentelemetry]' | $(COMPILE) --upgrade --group pyproject.toml:dev --output-file requirements.lock
 	printf './%s\n' $(PACKAGES) | $(COMPILE) --constraint requirements.lock --group pyproject.toml:build --output-file requirements-run.lock
 
 clean: ## Remove what this file has made
-	rm -rf $(VENV) $(VENV)-lock $(NODE) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage
+	rm -rf $(VENV) $(VENV)-lock $(NODE) .mypy_cache .ruff_cache .pytest_cache .hypothesis .fuzz .coverage
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Ephemera needs Python 3.11 or later; make PYTHON=/path/to/python3 names another one")'
