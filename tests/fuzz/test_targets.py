@@ -121,9 +121,7 @@ FOUND: dict[str, tuple[str, object, bytes]] = {
 
 
 @each_target
-def test_the_loss_of_a_check_would_be_found(
-    target: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_loss_of_a_check_would_be_found(target: str, monkeypatch: pytest.MonkeyPatch) -> None:
     check, without, data = FOUND[target]
     TARGETS[target](data)
     monkeypatch.setattr(f"ephemera_client.{check}", without)
