@@ -59,7 +59,7 @@ def algorithm(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="module")
 def private_jwk(algorithm: str) -> dict[str, Any]:
-    named = {"kid": algorithm.lower(), "alg": algorithm}
+    named: Any = {"kid": algorithm.lower(), "alg": algorithm}
     match algorithm:
         case "ES256":
             return dict(ECKey.generate_key("P-256", named).as_dict(private=True))
