@@ -13,7 +13,7 @@ export PIP_NO_INPUT := 1
 INSTALL := $(BIN)/python -m pip install --quiet --require-hashes --requirement
 PACKAGES := keys client issuer
 
-.PHONY: help demo test lint types contracts unit format fuzz lock clean
+.PHONY: help demo test lint types contracts unit bench format fuzz lock clean
 .DEFAULT_GOAL := help
 
 help: ## List what can be made
@@ -36,6 +36,9 @@ contracts: $(VENV)/dev.stamp
 
 unit: $(VENV)/dev.stamp $(NODE)/.stamp
 	$(BIN)/pytest --cov --cov-report=term
+
+bench: $(VENV)/dev.stamp ## Measure what verifying a token costs
+	@$(BIN)/python benchmarks/verify.py
 
 format: $(VENV)/dev.stamp ## Format the code and mend what can be mended
 	$(BIN)/ruff check --fix-only

@@ -5,7 +5,7 @@ from types import MappingProxyType
 from typing import Any, Generic, TypeVar, overload
 
 from ephemera_client import compact
-from ephemera_client.errors import ConfigurationError, IssuerMismatch
+from ephemera_client.errors import ConfigurationError, IssuerMismatch, TokenRefused
 from ephemera_client.token import AccessToken
 from ephemera_client.verifier import AsyncVerifier, Verifier, VerifierStatus
 
@@ -16,7 +16,8 @@ class AnyIssuer(Generic[V]):
     """Hands each token to the verifier of the issuer that it names, which then checks everything.
 
     The name alone is trusted for no more than that: a token that lies about it meets the keys of
-    an issuer that did not sign it.
+    an issuer that did not sign it. What is refused before a verifier is chosen, the last one
+    reports to its `on_event`.
 
     Args:
         verifiers: of different issuers, and all of one kind: `Verifier` (`ForeignVerifier`), or
@@ -64,10 +65,11 @@ class AnyIssuer(Generic[V]):
         Raises:
             IssuerMismatch: it names none of them.
         """
-        issuer = compact.parse(raw).claims.get("iss")
-        verifier = self._verifiers.get(issuer) if isinstance(issuer, str) else None
-        if verifier is None:
-            raise IssuerMismatch(f"iss is none of {', '.join(self._verifiers)}")
+        try:
+            verifier = self._route(raw)
+        except TokenRefused as error:
+            self._last.report(error)
+            raise
         return verifier.verify(raw, scopes=scopes)
 
     @overload
@@ -77,10 +79,11 @@ class AnyIssuer(Generic[V]):
     def warm(self: "AnyIssuer[AsyncVerifier]") -> Coroutine[Any, Any, None]: ...
 
     def warm(self) -> Any:
-        """Load the keys of all of them before traffic comes.
+        """Warm all of them before traffic comes.
 
         Raises:
-            KeysUnavailable: those of one cannot be loaded.
+            KeysUnavailable: the keys of one cannot be loaded.
+            ReplayCacheUnavailable: the replay cache of one cannot be relied on.
         """
         if isinstance(self._last, AsyncVerifier):
             return self._warm_async()
@@ -96,6 +99,13 @@ class AnyIssuer(Generic[V]):
     def status(self) -> Mapping[str, VerifierStatus]:
         """Say of each, by its issuer, what readiness wants to know."""
         return {issuer: verifier.status() for issuer, verifier in self._verifiers.items()}
+
+    def _route(self, raw: str) -> V:
+        issuer = compact.parse(raw).claims.get("iss")
+        verifier = self._verifiers.get(issuer) if isinstance(issuer, str) else None
+        if verifier is None:
+            raise IssuerMismatch(f"iss is none of {', '.join(self._verifiers)}")
+        return verifier
 
     async def _warm_async(self) -> None:
         for verifier in self._verifiers.values():

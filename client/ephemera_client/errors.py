@@ -194,8 +194,8 @@ class KeysUnavailable(EphemeraError):
 
     `cause_code` says why: how the exchange failed (`timeout`, `connect_failed`, `dns_failed`,
     `tls_unknown_authority`, `redirected`, `too_large`, ...), `status_unexpected`, `jwks_invalid`,
-    `metadata_status_unexpected`, `metadata_invalid`, `ca_file_unusable`, `no_thread`, `not_bound`,
-    `not_loaded` or `failed`.
+    `metadata_status_unexpected`, `metadata_invalid`, `ca_file_unusable`, `no_thread`,
+    `client_closed`, `client_forked`, `not_bound`, `not_loaded` or `failed`.
     """
 
     code = "keys_unavailable"

@@ -39,7 +39,7 @@ class Flight:
         with self._lock:
             if self._landed.is_set():
                 return
-            self._wakers.append(_waker(event))
+            self._wakers.append(waker(event))
         with anyio.move_on_after(seconds):
             await event.wait()
 
@@ -55,7 +55,11 @@ class Flight:
                     wake()
 
 
-def _waker(event: anyio.Event) -> Callable[[], object]:
+def waker(event: anyio.Event) -> Callable[[], object]:
+    """Return what sets `event`, of the event loop at hand, from any thread.
+
+    What is returned raises RuntimeError once that loop has ended.
+    """
     # anyio.from_thread would wait for the loop to run the call, and so let one loop that is stuck
     # hold up all the waiters behind it.
     loop: Any = current_token().native_token

@@ -7,6 +7,7 @@ from collections.abc import Collection
 
 from ephemera_client import instant
 from ephemera_client.errors import ConfigurationError
+from ephemera_client.events import OnEvent
 from ephemera_client.expected import RFC9068, Expected, Profile, algorithms
 from ephemera_client.http import CaFile, check_url
 from ephemera_client.instant import Clock
@@ -41,6 +42,7 @@ class _ForeignChecks(Checks):
         unencrypted_hosts: Collection[str] = (),
         ca_file: CaFile = None,
         clock: Clock = instant.read,
+        on_event: OnEvent | None = None,
     ) -> None:
         check_url(issuer, unencrypted_hosts=unencrypted_hosts, what="issuer")
         for name, value in (("client_claim", client_claim), ("scope_claim", scope_claim)):
@@ -69,7 +71,7 @@ class _ForeignChecks(Checks):
             max_lifetime=max_lifetime,
             profile=profile,
         )
-        self._assemble(expected, keys, replay_cache, clock)
+        self._assemble(expected, keys, replay_cache, clock, on_event)
 
 
 class ForeignVerifier(_ForeignChecks, Verifier):
@@ -97,6 +99,7 @@ class ForeignVerifier(_ForeignChecks, Verifier):
         unencrypted_hosts: hosts that may be asked for keys over plain http.
         ca_file: PEM file of the authorities to trust instead of the public ones.
         clock: reads both clocks.
+        on_event: told of what happens, see `events`.
 
     Raises:
         ConfigurationError: an argument cannot be used.

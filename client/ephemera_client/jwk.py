@@ -6,7 +6,10 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 
 from ephemera_client.compact import decode_base64url
@@ -21,7 +24,27 @@ MIN_RSA_EXPONENT = 65537
 
 PublicKey = ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey | rsa.RSAPublicKey
 
-_ES256 = ECAlgorithm(ECAlgorithm.SHA256, ec.SECP256R1)
+_ECDSA = ec.ECDSA(hashes.SHA256())
+
+
+class _ES256Algorithm(ECAlgorithm):
+    """PyJWT's, but for the way from a signature of 64 bytes to DER.
+
+    PyJWT's goes by hexadecimal text, at a sixth of what all other checks cost.
+    """
+
+    def verify(self, msg: bytes, key: Any, sig: bytes) -> bool:
+        if len(sig) != 64:  # noqa: PLR2004 - RFC 7518 §3.4
+            return False
+        der = encode_dss_signature(int.from_bytes(sig[:32], "big"), int.from_bytes(sig[32:], "big"))
+        try:
+            key.verify(der, msg, _ECDSA)
+        except InvalidSignature:
+            return False
+        return True
+
+
+_ES256 = _ES256Algorithm(ECAlgorithm.SHA256, ec.SECP256R1)
 _EDDSA = OKPAlgorithm()
 _RS256 = RSAAlgorithm(RSAAlgorithm.SHA256)
 ENGINES = {"ES256": _ES256, "EdDSA": _EDDSA, "RS256": _RS256}

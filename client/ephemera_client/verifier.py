@@ -14,6 +14,7 @@ from ephemera_client.errors import (
     ReplayCacheUnavailable,
     TokenExpired,
 )
+from ephemera_client.events import Accepted, OnEvent, Reporter, failure
 from ephemera_client.expected import RFC9068, Expected, algorithms
 from ephemera_client.http import CaFile, check_url, origin
 from ephemera_client.instant import Clock, Instant
@@ -36,7 +37,7 @@ class VerifierStatus(NamedTuple):
 class Checks:
     """The parts of a verifier, and what both kinds do with them without waiting."""
 
-    __slots__ = ("_clock", "_expected", "_headers", "_keys", "_replay_cache")
+    __slots__ = ("_clock", "_expected", "_headers", "_keys", "_replay_cache", "_reporter")
 
     def __init__(  # noqa: PLR0913 - the parts of a verifier, each by its name
         self,
@@ -52,6 +53,7 @@ class Checks:
         unencrypted_hosts: Collection[str] = (),
         ca_file: CaFile = None,
         clock: Clock = instant.read,
+        on_event: OnEvent | None = None,
     ) -> None:
         check_url(issuer, unencrypted_hosts=unencrypted_hosts, what="issuer")
         if origin(issuer) != issuer:
@@ -69,12 +71,23 @@ class Checks:
             leeway=leeway,
             max_lifetime=max_lifetime,
         )
-        self._assemble(expected, keys, replay_cache, clock)
+        self._assemble(expected, keys, replay_cache, clock, on_event)
 
     def _assemble(
-        self, expected: Expected, keys: Keys, replay_cache: ReplayCache, clock: Clock
+        self,
+        expected: Expected,
+        keys: Keys,
+        replay_cache: ReplayCache,
+        clock: Clock,
+        on_event: OnEvent | None,
     ) -> None:
-        keys.bind(issuer=expected.issuer, clock=clock)
+        if isinstance(replay_cache, type):
+            raise ConfigurationError(f"replay_cache must be made: {replay_cache.__name__}()")
+        self._reporter = None
+        if on_event is not None:
+            self._reporter = Reporter()
+            self._reporter.add(on_event)
+        keys.bind(issuer=expected.issuer, clock=clock, on_event=on_event)
         self._expected = expected
         self._keys = keys
         self._replay_cache = replay_cache
@@ -110,6 +123,13 @@ class Checks:
         keys = self._keys.status()
         return VerifierStatus(keys.available, self._replay_cache.accepted_once, keys)
 
+    def report(self, error: EphemeraError) -> None:
+        """Tell `on_event` that a token was refused, or could not be verified."""
+        if self._reporter is not None:
+            event = failure(error, issuer=self.issuer, audience=self.audience)
+            if event is not None:
+                self._reporter.tell(event)
+
     def _open(self, raw: str, scopes: Collection[str]) -> tuple[compact.Compact, str]:
         if isinstance(scopes, str):
             raise ConfigurationError("scopes must be a set of scopes, not one string")
@@ -139,6 +159,8 @@ class Checks:
         # Loading keys and claiming take time; what was young enough before may not be now.
         if not self.still_valid(token):
             raise TokenExpired("the token expired while it was being verified")
+        if self._reporter is not None:
+            self._reporter.tell(Accepted(self.issuer, self.audience, token))
         return token
 
 
@@ -159,6 +181,7 @@ class Verifier(Checks):
         unencrypted_hosts: hosts that may be asked for keys over plain http.
         ca_file: PEM file of the authorities to trust instead of the public ones.
         clock: reads both clocks.
+        on_event: told of what happens, see `events`.
 
     Raises:
         ConfigurationError: an argument cannot be used.
@@ -179,23 +202,34 @@ class Verifier(Checks):
             ReplayCacheUnavailable: its single use cannot be assured.
         """
         now = self._clock()
-        parts, kid = self._open(raw, scopes)
-        token, claim = self._accept(parts, self._keys.lookup(kid, now), scopes, now)
         try:
-            self._replay_cache.claim(claim, now)
+            parts, kid = self._open(raw, scopes)
+            token, claim = self._accept(parts, self._keys.lookup(kid, now), scopes, now)
+            try:
+                self._replay_cache.claim(claim, now)
+            except EphemeraError:
+                raise
+            except Exception as error:
+                raise _cache_failed() from error
+            return self._admit(token)
+        except EphemeraError as error:
+            self.report(error)
+            raise
+
+    def warm(self) -> None:
+        """Load the keys and reach the replay cache before traffic comes.
+
+        Raises:
+            KeysUnavailable: they cannot be loaded.
+            ReplayCacheUnavailable: it cannot be reached, or must not be relied on.
+        """
+        self._keys.warm()
+        try:
+            self._replay_cache.warm()
         except EphemeraError:
             raise
         except Exception as error:
             raise _cache_failed() from error
-        return self._admit(token)
-
-    def warm(self) -> None:
-        """Load the keys before traffic comes.
-
-        Raises:
-            KeysUnavailable: they cannot be loaded.
-        """
-        self._keys.warm()
 
 
 class AsyncVerifier(Checks):
@@ -206,20 +240,30 @@ class AsyncVerifier(Checks):
     async def verify(self, raw: str, *, scopes: Collection[str] = frozenset()) -> AccessToken:
         """Do as `Verifier.verify`."""
         now = self._clock()
-        parts, kid = self._open(raw, scopes)
-        key = await self._keys.lookup_async(kid, now)
-        token, claim = self._accept(parts, key, scopes, now)
         try:
-            await self._replay_cache.claim_async(claim, now)
-        except EphemeraError:
+            parts, kid = self._open(raw, scopes)
+            key = await self._keys.lookup_async(kid, now)
+            token, claim = self._accept(parts, key, scopes, now)
+            try:
+                await self._replay_cache.claim_async(claim, now)
+            except EphemeraError:
+                raise
+            except Exception as error:
+                raise _cache_failed() from error
+            return self._admit(token)
+        except EphemeraError as error:
+            self.report(error)
             raise
-        except Exception as error:
-            raise _cache_failed() from error
-        return self._admit(token)
 
     async def warm(self) -> None:
         """Do as `Verifier.warm`."""
         await self._keys.warm_async()
+        try:
+            await self._replay_cache.warm_async()
+        except EphemeraError:
+            raise
+        except Exception as error:
+            raise _cache_failed() from error
 
 
 def _cache_failed() -> ReplayCacheUnavailable:

@@ -2,6 +2,7 @@
 
 from typing import Protocol
 
+from ephemera_client.events import OnEvent
 from ephemera_client.instant import Clock, Instant
 from ephemera_client.jwk import VerificationKey
 from ephemera_client.jwks.remote import RemoteKeys
@@ -14,8 +15,8 @@ __all__ = ["Keys", "KeysStatus", "RemoteKeys", "StaticKeys"]
 class Keys(Protocol):
     """What a verifier asks of its keys; `RemoteKeys` says what each raises."""
 
-    def bind(self, *, issuer: str, clock: Clock) -> None:
-        """Take note of whose keys these are, before anything is looked up."""
+    def bind(self, *, issuer: str, clock: Clock, on_event: OnEvent | None = None) -> None:
+        """Take note of whose keys these are, before anything is looked up, and whom to tell."""
         ...
 
     def lookup(self, kid: str, now: Instant) -> VerificationKey:

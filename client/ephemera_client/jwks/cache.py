@@ -61,10 +61,14 @@ class Load(NamedTuple):
 
 
 class Found(NamedTuple):
-    """Use `key`, and begin `load`, if any, without waiting for it."""
+    """Use `key`, and begin `load`, if any, without waiting for it.
+
+    `stale` says that the document is past its lifetime.
+    """
 
     key: VerificationKey
     load: Load | None
+    stale: bool
 
 
 class Pending(NamedTuple):
@@ -123,13 +127,14 @@ class JwksCache:
         if kid not in document.keys.usable and kid not in document.keys.unusable:
             return self._lookup_unknown(kid, document, now)
         age = now.since(document.loaded)
-        if age >= document.lifetime and not self._failing(now):
+        stale = age >= document.lifetime
+        if stale and not self._failing(now):
             return self._wait(now, None)
         key = document.keys.usable.get(kid)
         if key is None:
             raise KeyUnsuitable(f"the issuer's key cannot be used: {document.keys.unusable[kid]}")
         ahead = age >= document.refresh_after and self._flight is None and not self._resting(now)
-        return Found(key, self._begin(now, None, no_cache=False) if ahead else None)
+        return Found(key, self._begin(now, None, no_cache=False) if ahead else None, stale)
 
     def warm(self, now: Instant) -> Pending | None:
         """Load unless a document is within its lifetime, however recent the last failure."""
@@ -140,17 +145,17 @@ class JwksCache:
         self._retry_after = 0.0
         return self._wait(now, None)
 
-    def loaded(self, number: int, answer: Answer, now: Instant) -> None:
-        """Take the answer to load `number`, unless that one has been given up."""
+    def loaded(self, number: int, answer: Answer, now: Instant) -> bool:
+        """Take the answer to load `number`, unless that one has been given up; say whether."""
         self._give_up_overdue(now)
         flight = self._flight
         if flight is None or flight.number != number:
-            return
+            return False
         held = self.document
         keys = answer.keys or (held and held.keys)
         if keys is None:
             self.failed(number, "status_unexpected", now)
-            return
+            return False
         self._flight = None
         self._failures, self._retry_after, self.last_failure = 0, 0.0, None
         if held is None or held.keys.body != keys.body:
@@ -158,6 +163,7 @@ class JwksCache:
         self._remember(flight, keys, now)
         etag = answer.etag if answer.keys or answer.etag else held and held.etag
         self.document = self._document(keys, etag, answer.lifetime, flight.began)
+        return True
 
     def failed(self, number: int, cause_code: str, now: Instant) -> None:
         """Take note that load `number` brought nothing."""

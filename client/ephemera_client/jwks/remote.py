@@ -183,7 +183,7 @@ class RemoteKeys:
                 flight = self._launch(step.load, now) if step.load else self._flight
             if isinstance(step, Found):
                 if step.stale:
-                    self._reporter.tell(StaleServed(self._issuer))
+                    self._tell(StaleServed)
                 return step.key
             if flight is not None:
                 return _Wait(flight, step.patience)
@@ -228,7 +228,7 @@ class RemoteKeys:
                     self._discovered = None
                     self._cache.failed(load.number, failure, self._clock())
         if taken:
-            self._reporter.tell(KeysRefreshed(self._issuer))
+            self._tell(KeysRefreshed)
 
     def _open(self) -> Http:
         return Http(
@@ -261,6 +261,10 @@ class RemoteKeys:
                 raise LoadFailed("metadata_status_unexpected")
             self._discovered = discovery.parse(response.body, issuer=self._issuer).jwks_uri
         return self._discovered
+
+    def _tell(self, event: type[KeysRefreshed | StaleServed]) -> None:
+        if self._issuer is not None:
+            self._reporter.tell(event(self._issuer))
 
     def _forked(self) -> None:
         self._lock = threading.Lock()

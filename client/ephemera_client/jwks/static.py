@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ephemera_client.errors import ConfigurationError, KeyUnknown
+from ephemera_client.events import OnEvent
 from ephemera_client.instant import Clock, Instant
 from ephemera_client.jwk import VerificationKey
 from ephemera_client.jwks.document import JwksInvalid, parse
@@ -31,7 +32,7 @@ class StaticKeys:
             raise ConfigurationError("the JWK Set holds no key with a kid")
         self._keys = keys.usable
 
-    def bind(self, *, issuer: str, clock: Clock) -> None:
+    def bind(self, *, issuer: str, clock: Clock, on_event: OnEvent | None = None) -> None:
         """Serve any verifier: these keys belong to whichever issuer they were written for."""
 
     def lookup(self, kid: str, now: Instant) -> VerificationKey:  # noqa: ARG002 - never old

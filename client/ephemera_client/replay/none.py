@@ -19,3 +19,9 @@ class NoReplayCache:
 
     async def claim_async(self, claim: Claim, now: Instant) -> None:
         """Remember nothing."""
+
+    def warm(self) -> None:
+        """Do nothing: there is nothing to reach."""
+
+    async def warm_async(self) -> None:
+        """Do nothing: there is nothing to reach."""

@@ -92,6 +92,12 @@ class SingleProcessReplayCache:
         """Do as `claim`, which never waits."""
         self.claim(claim, now)
 
+    def warm(self) -> None:
+        """Do nothing: there is nothing to reach."""
+
+    async def warm_async(self) -> None:
+        """Do nothing: there is nothing to reach."""
+
     def _purge(self, wall: float) -> None:
         # The mark is the last end that was really dropped, not the clock: after a clock that ran
         # ahead has been put right, only tokens as old as what is gone are refused.

@@ -133,6 +133,18 @@ class SQLiteReplayCache:
             return
         raise self._unavailable("timeout")
 
+    def warm(self) -> None:
+        """Make sure that the file is open.
+
+        Raises:
+            ReplayCacheUnavailable: it cannot be used.
+        """
+        self._patiently(self._open)
+
+    async def warm_async(self) -> None:
+        """Do as `warm`, in a thread."""
+        await to_thread.run_sync(self.warm)
+
     def close(self) -> None:
         """Close the file; a claim that comes later opens it again."""
         with self._lock:
