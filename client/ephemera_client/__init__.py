@@ -8,7 +8,7 @@ classes in `ephemera_client.errors`.
 from ephemera_client.any_issuer import AnyIssuer
 from ephemera_client.asgi import RequireToken, access_token
 from ephemera_client.assertion import PrivateKeyJWT
-from ephemera_client.credential import ClientSecret
+from ephemera_client.credential import ClientSecret, Credential, Proof
 from ephemera_client.errors import (
     AlgorithmRefused,
     AudienceMismatch,
@@ -45,10 +45,12 @@ from ephemera_client.errors import (
     TypeRefused,
 )
 from ephemera_client.foreign import AsyncForeignVerifier, ForeignVerifier
+from ephemera_client.instant import Clock, Instant
 from ephemera_client.jwks import Keys, KeysStatus, RemoteKeys, StaticKeys
 from ephemera_client.replay import (
     Claim,
     NoReplayCache,
+    RedisReplayCache,
     ReplayCache,
     SingleProcessReplayCache,
     SQLiteReplayCache,
@@ -72,11 +74,14 @@ __all__ = [
     "ClaimMissing",
     "ClientRefused",
     "ClientSecret",
+    "Clock",
     "ConfigurationError",
+    "Credential",
     "EphemeraError",
     "ForeignAccessToken",
     "ForeignVerifier",
     "HeaderRefused",
+    "Instant",
     "InsufficientScope",
     "IssuedBeforeLedger",
     "IssuedToken",
@@ -92,6 +97,8 @@ __all__ = [
     "NoReplayCache",
     "OriginNotListed",
     "PrivateKeyJWT",
+    "Proof",
+    "RedisReplayCache",
     "RemoteKeys",
     "ReplayCache",
     "ReplayCacheUnavailable",

@@ -5,6 +5,7 @@ from typing import Protocol
 from ephemera_client.instant import Instant
 from ephemera_client.replay.claim import AcceptedOnce, Claim, Purpose
 from ephemera_client.replay.none import NoReplayCache
+from ephemera_client.replay.redis import RedisReplayCache
 from ephemera_client.replay.single_process import SingleProcessReplayCache
 from ephemera_client.replay.sqlite import SQLiteReplayCache
 
@@ -13,6 +14,7 @@ __all__ = [
     "Claim",
     "NoReplayCache",
     "Purpose",
+    "RedisReplayCache",
     "ReplayCache",
     "SQLiteReplayCache",
     "SingleProcessReplayCache",
@@ -42,4 +44,16 @@ class ReplayCache(Protocol):
 
     async def claim_async(self, claim: Claim, now: Instant) -> None:
         """Do as `claim`, without blocking the event loop."""
+        ...
+
+    def warm(self) -> None:
+        """Make sure of the ledger before traffic comes.
+
+        Raises:
+            ReplayCacheUnavailable: it cannot be reached, or must not be relied on.
+        """
+        ...
+
+    async def warm_async(self) -> None:
+        """Do as `warm`, without blocking the event loop."""
         ...

@@ -1,0 +1,322 @@
+"""One primary of Redis, and the thread that claims there for all threads and tasks of a process.
+
+Claims that come while an exchange is under way go together in the next one. A connection on which
+anything went wrong is never used again; the claims whose outcome that leaves unknown are sent once
+more over a new one, where each finds the value that it may have left behind.
+"""
+
+import math
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from importlib import resources
+from typing import Any, NamedTuple, Protocol
+
+from ephemera_client.instant import Clock
+from ephemera_client.replay.breaker import Breaker
+
+Word = bytes | str | int
+
+PARTITIONS = 256
+SURVEY_EVERY = 60.0
+
+_BATCH = 128
+_IDLE = 30.0
+_LONGEST_CLOSE = 5.0
+_RESURVEY_AFTER = 1.0
+_MOVING_PAUSE = 0.005
+_SCRIPT = resources.files(__package__).joinpath("redis_ledger.lua").read_text(encoding="ascii")
+# Nothing was done, and elsewhere or a moment later it may be.
+_ELSEWHERE = frozenset({"moved", "slot_moving", "cluster_down"})
+# Nothing was done, and over a new connection it may be: the name may mean another server by now.
+_ANEW = frozenset({"no_script", "not_primary"})
+
+
+class LinkFailed(Exception):
+    """There is no connection, or no telling what was done over it; `code` is a `cause_code`."""
+
+    def __init__(self, code: str) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+class Refusal(NamedTuple):
+    """The server refused one command; `code` is a `cause_code`, `moved` or `no_script`."""
+
+    code: str
+
+
+class Link(Protocol):
+    """An open connection; `redis_wire.Wire` is one."""
+
+    def exchange(self, commands: Sequence[Sequence[Word]]) -> list[Any]:
+        """Send all commands and return all replies, or raise `LinkFailed`."""
+        ...
+
+    def info(self, section: str) -> dict[str, str]:
+        """Return a section of INFO."""
+        ...
+
+    def owners(self) -> Iterable[tuple[range, str, int]]:
+        """Return which slots belong to which host and port."""
+        ...
+
+    def close(self) -> None:
+        """Close it."""
+        ...
+
+
+class Attempt:
+    """One claim on its way, or none, just to see that its part of the ledger is there.
+
+    `outcome` is `begun`, `accepted`, `replayed`, `unborn`, `forgotten` or a `cause_code`; `wake` is
+    called once it is there, in any thread. `reason` is the `cause_code` if it never comes.
+    """
+
+    __slots__ = ("arguments", "give_up_at", "key", "outcome", "partition", "reason", "wake")
+
+    def __init__(
+        self,
+        partition: int,
+        *,
+        key: bytes = b"",
+        arguments: tuple[Word, ...] = (),
+        give_up_at: float,
+        wake: Callable[[], object],
+    ) -> None:
+        self.partition = partition
+        self.key = key
+        self.arguments = arguments
+        self.give_up_at = give_up_at
+        self.wake = wake
+        self.outcome: str | None = None
+        self.reason = "timeout"
+
+    def settle(self, outcome: str) -> None:
+        """Tell whoever waits; the first outcome stands."""
+        if self.outcome is None:
+            self.outcome = outcome
+            # The waiter's event loop may have ended, and its interest with it.
+            with suppress(RuntimeError):
+                self.wake()
+
+
+class Cluster(Protocol):
+    """Those who know the other primaries; `redis_cluster.Primaries` is one."""
+
+    def learn(self, link: Link) -> None:
+        """Ask this node who owns what; or raise `LinkFailed`."""
+        ...
+
+    def search(self, lost: "Primary") -> None:
+        """Ask the others, since this primary does not answer."""
+        ...
+
+    def route(self, attempt: Attempt) -> None:
+        """Send a claim to whoever owns its slot now."""
+        ...
+
+
+class Primary:
+    """The claims of this process at one server.
+
+    A thread works while there is something to do, and half a minute longer.
+    """
+
+    def __init__(
+        self, connect: Callable[[], Link], cluster: Cluster, *, prefix: str, clock: Clock
+    ) -> None:
+        self._connect = connect
+        self._cluster = cluster
+        self._records = [record(prefix, partition) for partition in range(PARTITIONS)]
+        self._clock = clock
+        self._changed = threading.Condition()
+        self._waiting: deque[Attempt] = deque()
+        self._thread: threading.Thread | None = None
+        self._closing = False
+        self._breaker = Breaker()
+        self._failure = "failed"
+        # What follows is the thread's own.
+        self._link: Link | None = None
+        self._run_id = ""
+        self._script = b""
+        self._surveyed = -math.inf
+
+    def submit(self, attempt: Attempt) -> None:
+        """Claim, or settle at once where the server has just failed others."""
+        with self._changed:
+            failure = self._failure
+            if admitted := self._breaker.admits(time.monotonic()):
+                self._waiting.append(attempt)
+                self._closing = False
+                self._changed.notify()
+                if self._thread is None and not self._start():
+                    self._waiting.clear()
+                    admitted, failure = False, "no_thread"
+        if not admitted:
+            attempt.settle(failure)
+
+    def retire(self) -> None:
+        """Let the thread finish what it has and close the connection."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify()
+
+    def close(self) -> None:
+        """Do as `retire`, and wait for it, unless claims keep coming."""
+        self.retire()
+        thread = self._thread
+        if thread is not None:
+            thread.join(_LONGEST_CLOSE)
+
+    def _start(self) -> bool:
+        thread = threading.Thread(target=self._work, name="ephemera-redis", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:
+            return False
+        self._thread = thread
+        return True
+
+    def _work(self) -> None:
+        while batch := self._next():
+            try:
+                self._carry_out(batch)
+            except BaseException:
+                self._fail(batch, "failed")
+                raise
+
+    def _next(self) -> list[Attempt]:
+        with self._changed:
+            while True:
+                now = time.monotonic()
+                batch: list[Attempt] = []
+                while self._waiting and len(batch) < _BATCH:
+                    attempt = self._waiting.popleft()
+                    if attempt.give_up_at > now:
+                        batch.append(attempt)
+                if batch:
+                    return batch
+                if self._closing or not (self._changed.wait(_IDLE) or self._waiting):
+                    self._drop()
+                    self._thread = None
+                    return []
+
+    def _carry_out(self, batch: list[Attempt]) -> None:
+        for is_last in (False, True):
+            try:
+                link = self._open()
+            except LinkFailed as failed:
+                self._fail(batch, failed.code)
+                return
+            try:
+                batch = self._claim(link, batch)
+                break
+            except LinkFailed as failed:
+                self._drop()
+                if is_last:
+                    self._fail(batch, failed.code)
+                    return
+        with self._changed:
+            self._breaker.succeeded()
+        if batch:
+            # A slot that is moving has moved in a moment; and two nodes that point at each other
+            # are not asked as fast as they can answer.
+            time.sleep(_MOVING_PAUSE)
+        for attempt in batch:
+            self._cluster.route(attempt)
+
+    def _open(self) -> Link:
+        if self._link is not None and time.monotonic() - self._surveyed < SURVEY_EVERY:
+            return self._link
+        try:
+            if self._link is None:
+                self._link = self._connect()
+                self._run_id = self._link.info("server").get("run_id", "")
+                self._script = self._load(self._link)
+            self._survey(self._link)
+        except LinkFailed:
+            self._drop()
+            raise
+        return self._link
+
+    def _load(self, link: Link) -> bytes:
+        (digest,) = link.exchange([("SCRIPT", "LOAD", _SCRIPT)])
+        if isinstance(digest, Refusal):
+            raise LinkFailed(digest.code)
+        loaded: bytes = digest
+        return loaded
+
+    def _survey(self, link: Link) -> None:
+        """See that nothing is evicted, and that each part of the ledger here has begun.
+
+        All at once, so that a birth refuses the tokens of one second, not those of the first
+        second in which each part happens to be asked.
+        """
+        if link.info("memory").get("maxmemory_policy") != "noeviction":
+            raise LinkFailed("evicting")
+        now = math.floor(self._clock().wall)
+        replies = link.exchange(
+            [("EVALSHA", self._script, 1, record, self._run_id, now) for record in self._records]
+        )
+        refusals = {reply.code for reply in replies if isinstance(reply, Refusal)}
+        if "moved" in refusals:
+            self._cluster.learn(link)
+        for code in refusals - _ELSEWHERE:
+            raise LinkFailed(code)
+        self._surveyed = time.monotonic()
+
+    def _claim(self, link: Link, batch: list[Attempt]) -> list[Attempt]:
+        """Settle what can be settled, and return what is to be sent elsewhere."""
+        replies = link.exchange([self._command(attempt) for attempt in batch])
+        elsewhere, refusals, is_odd = [], set(), False
+        for attempt, reply in zip(batch, replies, strict=True):
+            if not isinstance(reply, Refusal):
+                outcome, is_born = reply
+                is_odd = is_odd or bool(is_born) or outcome == b"clocks_differ"
+                attempt.settle(outcome.decode())
+                continue
+            refusals.add(reply.code)
+            if reply.code in _ELSEWHERE:
+                attempt.reason = reply.code
+                elsewhere.append(attempt)
+            elif reply.code not in _ANEW:
+                attempt.settle(reply.code)
+        for code in refusals & _ANEW:
+            batch[:] = [attempt for attempt in batch if attempt.outcome is None]
+            raise LinkFailed(code)
+        if "moved" in refusals:
+            self._cluster.learn(link)
+        if is_odd and time.monotonic() - self._surveyed > _RESURVEY_AFTER:
+            self._surveyed = -math.inf
+        return elsewhere
+
+    def _command(self, attempt: Attempt) -> Sequence[Word]:
+        record = self._records[attempt.partition]
+        if not attempt.key:
+            now = math.floor(self._clock().wall)
+            return ("EVALSHA", self._script, 1, record, self._run_id, now)
+        key = record + attempt.key
+        return ("EVALSHA", self._script, 2, record, key, self._run_id, *attempt.arguments)
+
+    def _fail(self, batch: list[Attempt], code: str) -> None:
+        with self._changed:
+            self._breaker.failed(time.monotonic())
+            self._failure = code
+            batch = [*batch, *self._waiting]
+            self._waiting.clear()
+        for attempt in batch:
+            attempt.settle(code)
+        self._cluster.search(self)
+
+    def _drop(self) -> None:
+        if self._link is not None:
+            self._link.close()
+            self._link = None
+
+
+def record(prefix: str, partition: int) -> bytes:
+    """Return the key of a part of the ledger, whose slot is that of its claims."""
+    return f"{prefix}{{{partition:02x}}}".encode()

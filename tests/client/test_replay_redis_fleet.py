@@ -1,0 +1,98 @@
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from client import fixtures_fleet
+from client.fixtures_claiming import start
+from client.fixtures_redis import CuttingProxy, RedisServer
+from client.fixtures_verifying import mint, signing_key
+
+
+@pytest.fixture
+def redis(tmp_path: Path) -> Iterator[RedisServer]:
+    with RedisServer(tmp_path) as running:
+        yield running
+
+
+class Fleet:
+    """Two API processes."""
+
+    def __init__(self, url: str) -> None:
+        key = signing_key("ES256")
+        self._apis = [start(fixtures_fleet.serve, url, key.jwk) for _ in range(2)]
+        for _, connection in self._apis:
+            assert connection.recv() == "ready"
+
+    def show(self, count: int) -> Counter[int]:
+        """Mint so many tokens, show each to both at once, and count its acceptances."""
+        now = int(time.time())
+        tokens = [mint(iat=now, exp=now + 120) for _ in range(count)]
+        for _, connection in self._apis:
+            connection.send(tokens)
+        accepted: Counter[int] = Counter()
+        for _, connection in self._apis:
+            accepted.update(connection.recv())
+        return accepted
+
+    def close(self) -> None:
+        for process, connection in self._apis:
+            connection.send(None)
+            process.join(10)
+            assert process.exitcode == 0
+
+
+def next_second() -> None:
+    time.sleep(1.01 - time.time() % 1)
+
+
+def test_of_two_apis_behind_one_redis_one_accepts_each_of_10_000_tokens(
+    redis: RedisServer,
+) -> None:
+    fleet = Fleet(redis.url)
+    next_second()
+    accepted = fleet.show(10_000)
+    fleet.close()
+    assert len(accepted) == 10_000
+    assert set(accepted.values()) == {1}
+
+
+def test_connections_cut_at_random_moments_let_no_token_be_accepted_twice(
+    redis: RedisServer,
+) -> None:
+    proxy = CuttingProxy(redis.port, cut_after=(50_000, 200_000))
+    fleet = Fleet(proxy.url)
+    next_second()
+    accepted = fleet.show(3_000)
+    fleet.close()
+    proxy.close()
+    assert set(accepted.values()) == {1}
+    assert len(accepted) > 2_500
+    assert proxy.cuts > 5
+
+
+def test_a_redis_that_is_killed_and_started_again_lets_no_token_be_accepted_twice(
+    redis: RedisServer,
+) -> None:
+    fleet = Fleet(redis.url)
+    next_second()
+    total = 0
+    for moment in (0.05, 0.2, 0.1):
+
+        def restart(after: float = moment) -> None:
+            time.sleep(after)
+            redis.kill()
+            redis.start()
+
+        killer = threading.Thread(target=restart)
+        killer.start()
+        accepted = fleet.show(600)
+        killer.join()
+        next_second()
+        assert set(accepted.values()) <= {1}
+        total += len(accepted)
+    assert 0 < total < 1800
+    assert len(fleet.show(100)) == 100
+    fleet.close()
