@@ -20,6 +20,22 @@ SocketOption = (
 )
 _STREAM = socket.SOCK_STREAM
 
+# Where clouds tell machines their secrets at an address that is not link-local: AWS and Google over
+# IPv6, Alibaba, Oracle and Azure.
+_METADATA = frozenset(
+    ipaddress.ip_address(address)
+    for address in (
+        *("fd00:ec2::254", "fd20:ce::254"),
+        *("100.100.100.200", "192.0.0.192", "168.63.129.16"),
+    )
+)
+# Whose last 32 bits are an IPv4 address that a gateway, or the system itself, goes on to: mapped,
+# compatible, and NAT64 (RFC 6052 §2.1, RFC 8215).
+_WRAPPING = tuple(
+    ipaddress.IPv6Network(prefix)
+    for prefix in ("::ffff:0:0/96", "::/96", "64:ff9b::/96", "64:ff9b:1::/48")
+)
+
 
 class DeadlineBackend(httpcore.NetworkBackend):
     """TCP connections whose every timeout is a deadline.
@@ -64,10 +80,18 @@ class DeadlineBackend(httpcore.NetworkBackend):
 
 
 def is_link_local(address: str) -> bool:
-    """Say whether a literal address is link-local, also where IPv6 wraps an IPv4 one."""
-    parsed = ipaddress.ip_address(address)
-    mapped = parsed.ipv4_mapped if isinstance(parsed, ipaddress.IPv6Address) else None
-    return (mapped or parsed).is_link_local
+    """Say whether a literal address is link-local, also where IPv6 wraps an IPv4 one.
+
+    The addresses at which clouds tell machines their secrets count as such, wherever they lie.
+    """
+    parsed = ipaddress.ip_address(address.partition("%")[0])
+    meant = {parsed}
+    if isinstance(parsed, ipaddress.IPv6Address):
+        if any(parsed in prefix for prefix in _WRAPPING):
+            meant.add(ipaddress.IPv4Address(int(parsed) & 0xFFFFFFFF))
+        if parsed.sixtofour is not None:
+            meant.add(parsed.sixtofour)
+    return any(one.is_link_local or one in _METADATA for one in meant)
 
 
 def left(deadline: float | None) -> float | None:

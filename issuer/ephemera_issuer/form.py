@@ -19,6 +19,9 @@ MINIMUM_LIFETIME = 10
 MAXIMUM_COUNT = 100
 """Tokens that one request may ask for."""
 
+MOST_PARAMETERS = 100
+"""In one form, unknown ones included: each costs work before anybody has proved anything."""
+
 CREDENTIAL = frozenset({"client_id", "client_secret", "client_assertion", "client_assertion_type"})
 """What a client may authenticate with, or be named by, in the form of any endpoint."""
 
@@ -69,6 +72,8 @@ def parameters(body: bytes, names: frozenset[str]) -> dict[str, str]:
         RequestRefused: `invalid_request`, or `invalid_target` for a repeated target.
     """
     found: dict[str, str] = {}
+    if body.count(b"&") >= MOST_PARAMETERS:
+        raise RequestRefused("invalid_request", f"send {MOST_PARAMETERS} parameters at most")
     try:
         for pair in body.split(b"&"):
             raw_name, _, raw_value = pair.partition(b"=")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import uvicorn
 from uvicorn.config import STARTUP_FAILURE
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from ephemera_issuer.errors import SettingsInvalid
 from ephemera_issuer.settings import is_loopback
@@ -24,6 +25,8 @@ KEEP_ALIVE = 75
 """Seconds; longer than usual proxies keep theirs, so that none sends into a closing connection."""
 DRAIN = 10
 """Seconds that requests in progress get after the signal to end."""
+MAXIMUM_HEAD = 64 * 1024
+"""Bytes of a request's line and headers, or of its trailers."""
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -69,7 +72,7 @@ def run(app: ASGIApp, listener: socket.socket, *, ready: Callable[[], None]) -> 
     server = _Server(
         uvicorn.Config(
             app,
-            http="httptools",
+            http=_Protocol,
             ws="none",
             lifespan="on",
             log_config=None,
@@ -93,6 +96,31 @@ def run(app: ASGIApp, listener: socket.socket, *, ready: Callable[[], None]) -> 
             signal.signal(number, handler)
     if server.lifespan.error_occurred:
         raise SystemExit(STARTUP_FAILURE)
+
+
+class _Protocol(HttpToolsProtocol):
+    """HTTP whose heads are bounded: the parser keeps whatever comes before a body, for ever."""
+
+    _unread = 0
+
+    def data_received(self, data: bytes) -> None:
+        # What the parser makes a head or a body of is set to zero again on the way.
+        self._unread += len(data)
+        super().data_received(data)
+        if self._unread > MAXIMUM_HEAD and not self.transport.is_closing():
+            self.send_400_response(f"The head must be at most {MAXIMUM_HEAD} bytes.")
+
+    def on_headers_complete(self) -> None:
+        self._unread = 0
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        self._unread = 0
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self._unread = 0
+        super().on_message_complete()
 
 
 class _Server(uvicorn.Server):

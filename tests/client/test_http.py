@@ -187,7 +187,14 @@ async def test_when_all_addresses_swallow_packets_the_answer_is_late(
         assert await _failure(_get_in_a_thread, url, timeout=0.2) == "timeout"
 
 
-@pytest.mark.parametrize("address", ["169.254.169.254", "fe80::1%1", "::ffff:169.254.169.254"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        *("169.254.169.254", "fe80::1%1", "::ffff:169.254.169.254", "::169.254.169.254"),
+        *("64:ff9b::169.254.169.254", "64:ff9b:1::169.254.169.254", "2002:a9fe:a9fe::1"),
+        *("fd00:ec2::254", "fd20:ce::254", "100.100.100.200", "64:ff9b::100.100.100.200"),
+    ],
+)
 async def test_link_local_addresses_are_left_out_where_that_is_asked_for(
     monkeypatch: pytest.MonkeyPatch, address: str
 ) -> None:

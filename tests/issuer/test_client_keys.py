@@ -125,6 +125,8 @@ async def test_a_flood_of_unknown_kids_is_bounded_and_is_its_own_clients_busines
         ("https://169.254.169.254/jwks", ("169.254.169.254",), "could not be loaded: link_local"),
         ("https://[fe80::1]/jwks", ("fe80::1",), "could not be loaded: link_local"),
         ("https://[::ffff:a9fe:a9fe]/jwks", ("::ffff:a9fe:a9fe",), "loaded: link_local"),
+        ("https://[64:ff9b::a9fe:a9fe]/jwks", ("64:ff9b::a9fe:a9fe",), "loaded: link_local"),
+        ("https://[fd00:ec2::254]/jwks", ("fd00:ec2::254",), "loaded: link_local"),
     ],
 )
 async def test_where_keys_must_not_be_fetched_nothing_is_and_the_operator_is_told_once(

@@ -43,6 +43,13 @@ def test_an_unknown_parameter_is_ignored_even_when_repeated() -> None:
     assert read(f"{GRANT}&{TARGET}&tenant=a&tenant=b&&=&token=3") == plain
 
 
+def test_a_form_of_a_hundred_parameters_is_read_and_one_of_more_is_refused() -> None:
+    body = f"{GRANT}&{TARGET}" + "&" * 98
+    assert read(body) == read(f"{GRANT}&{TARGET}")
+    error = refused(body + "&")
+    assert (error.error, error.description) == ("invalid_request", "send 100 parameters at most")
+
+
 def test_an_empty_parameter_counts_as_absent() -> None:
     plain = read(f"{GRANT}&{TARGET}")
     empty = "&audience=&scope=&lifetime&client_id=&client_secret=&count="

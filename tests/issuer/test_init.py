@@ -72,6 +72,15 @@ def test_a_place_where_nothing_can_be_written_is_told(run: Run, directory: Path)
     assert err.count("\n") == 1
 
 
+def test_a_wrong_setting_is_told_before_anything_is_written(
+    run: Run, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EPHEMERA_LISTEN", "here")
+    _, err = run("init", "new", status=1)
+    assert err.startswith("ephemera: EPHEMERA_LISTEN: ")
+    assert not (directory / "new").exists()
+
+
 def test_a_host_of_a_private_network_is_named_to_the_client_too(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -148,6 +149,37 @@ def test_malformed_http_is_refused_and_leaves_no_trace(
         answer = read_until_closed(connection)
     assert answer.startswith(b"HTTP/1.1 4"), answer
     assert ask(client).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("begin", "more"),
+    [
+        (b"GET /", b"a" * 1024),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nX-Long: ", b"a" * 1024),
+        (b"GET / HTTP/1.1\r\nHost: x\r\n", b"X-Again: a\r\n" * 64),
+        (HEAD + b"Transfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n", b"X-Again: a\r\n" * 64),
+    ],
+)
+def test_a_head_without_end_is_refused_before_it_fills_the_memory(
+    server: Service, client: httpx.Client, begin: bytes, more: bytes
+) -> None:
+    with connect(server) as connection:
+        connection.sendall(begin)
+        with contextlib.suppress(ConnectionError):
+            for _ in range(1024):
+                connection.sendall(more)
+            # Were more still welcome, this would wait for an answer in vain.
+            assert connection.recv(65536).startswith(b"HTTP/1.1 4")
+    assert ask(client).status_code == 200
+
+
+def test_a_head_and_a_body_of_fair_size_are_not_added_up(client: httpx.Client) -> None:
+    for _ in range(3):
+        headers = {"X-Long": "a" * 60_000, "Authorization": basic()}
+        content_type = {"Content-Type": "application/x-www-form-urlencoded"}
+        filled = FORM + b"&x=" + b"a" * 60_000
+        answer = client.post("/oauth2/token", content=filled, headers=headers | content_type)
+        assert answer.status_code == 200
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

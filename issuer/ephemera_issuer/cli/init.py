@@ -67,8 +67,9 @@ def init(
         directory / f"{_CLIENT}.jwks.json": public.encode(),
         key_file: pem.dump(key),
     }
-    _write(files, private=key_file)
+    # Before anything is written: what is there already is in the way of another try.
     settings = Settings()
+    _write(files, private=key_file)
     issuer = settings.issuer_at(settings.address.port)
     if settings.plain_http_meant:
         issuer += f" --unencrypted-host {settings.plain_http_host}"

@@ -21,8 +21,9 @@ _URI = re.compile(
 _LONGEST_JWKS_URI = 1024
 _JWKS_URI = re.compile(
     r"(?P<scheme>https?)://(?P<host>[a-z0-9]([a-z0-9._-]{0,251}[a-z0-9])?|\[[0-9a-f:.]{2,45}\])"
-    r"(:[1-9][0-9]{0,4})?(/[^#]*)?"
+    r"(:(?P<port>[1-9][0-9]{0,4}))?(/[^#]*)?"
 )
+_LARGEST_PORT = 65535
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 _DURATION = re.compile(r"([0-9]{1,6})(s|m)")
 
@@ -126,6 +127,8 @@ def jwks_uri(value: object) -> str:
             "must be a URL such as https://orders.internal/jwks.json: its host in lower case, "
             "no user name, no fragment"
         )
+    if int(url["port"] or 0) > _LARGEST_PORT:
+        raise ValueError(f"must have a port of {_LARGEST_PORT} at most")
     if url["scheme"] == "http" and not is_loopback(url["host"].strip("[]")):
         raise ValueError("must be https; http is for loopback only")
     return text
