@@ -137,3 +137,9 @@ def test_an_unknown_client_is_an_error(applied: Run) -> None:
 @pytest.mark.parametrize("asking", ["cli.explain", "edge.token"])
 def test_it_asks_the_function_that_decides_what_is_minted(asking: str) -> None:
     assert import_module(f"ephemera_issuer.{asking}").decide is policy.decide
+
+
+def test_what_no_registry_can_name_is_wrong_usage(applied: Run) -> None:
+    # What a shell passes on for the byte FF.
+    _, told = applied(*ASK, "\udcff", status=2)
+    assert "printable" in told

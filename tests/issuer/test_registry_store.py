@@ -71,12 +71,12 @@ def test_keys_where_they_are_and_who_introspects_are_read_back(
     assert apply_text(database, tmp_path, text, prune=True).changes == ()
 
 
-def test_a_damaged_key_is_an_error_of_ours(database: Database, tmp_path: Path) -> None:
+def test_a_damaged_credential_is_an_error_of_ours(database: Database, tmp_path: Path) -> None:
     apply_text(database, tmp_path, WHOLE)
-    for damaged in ('{"kty":"EC"}', "{"):
+    for damaged in ({"jwks": '{"kty":"EC"}'}, {"jwks": "{"}, {"jwks": "", "secret_hashes": "no"}):
         with database.write() as connection:
-            connection.execute(update(clients).values(jwks=damaged))
-        with pytest.raises(DatabaseUnusable, match="client orders has a damaged key"):
+            connection.execute(update(clients).values(**damaged))
+        with pytest.raises(DatabaseUnusable, match="client orders has a damaged credential"):
             stored(database)
 
 

@@ -41,6 +41,8 @@ def explain(
 
     It is decided by what decides at the issuer, on the registry as it is now. Status 3: refused.
     """
+    if not all(text.isprintable() for text in (client, audience, *(scope or []))):
+        raise typer.BadParameter("ids, URIs and scopes are printable text")
     registry = read()
     document: dict[str, Any] = {"client": client, "audience": audience}
     try:

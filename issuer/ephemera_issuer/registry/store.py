@@ -100,11 +100,11 @@ def _audience(row: Row[Any]) -> tuple[str, Audience]:
 
 
 def _client(row: Row[Any]) -> tuple[str, Client]:
-    hashes = tuple(bytes.fromhex(digest) for digest in row.secret_hashes.split())
     try:
+        hashes = tuple(bytes.fromhex(digest) for digest in row.secret_hashes.split())
         keys = tuple(ClientKey.parse(json.loads(line)) for line in row.jwks.splitlines())
     except (JwkInvalid, ValueError) as error:
-        raise DatabaseUnusable(f"client {row.id} has a damaged key: {error}") from error
+        raise DatabaseUnusable(f"client {row.id} has a damaged credential: {error}") from error
     return row.id, Client(row.id, hashes, row.disabled, keys, row.jwks_uri)
 
 
