@@ -23,12 +23,14 @@ from issuer.fixtures_minting import (
 from ephemera_client import SingleProcessReplayCache
 from ephemera_client.instant import Instant
 from ephemera_issuer.app import create_app
+from ephemera_issuer.registry.entries import Client
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     import httpx
 
+    from ephemera_issuer.snapshot import Snapshot
     from ephemera_keys import Algorithm
 
 pytestmark = pytest.mark.anyio
@@ -442,3 +444,29 @@ async def test_nothing_secret_is_logged(
     output = caplog.text + "".join(capfd.readouterr())
     for secret in (SECRET, marker, token, basic(), basic(secret=marker)):
         assert secret not in output
+
+
+class ChangingKeeper(Keeper):
+    """Changes its mind between the two looks that one request takes."""
+
+    def __init__(self, *snapshots: Snapshot) -> None:
+        self._snapshots = iter(snapshots)
+
+    @property
+    def current(self) -> Snapshot:  # type: ignore[override]
+        return next(self._snapshots)
+
+
+@pytest.mark.parametrize(
+    ("changed", "error"),
+    [
+        ({"grants": {}}, "invalid_target"),
+        ({"clients": {}}, "invalid_client"),
+        ({"clients": {"orders": Client("orders", (), disabled=True)}}, "unauthorized_client"),
+    ],
+)
+async def test_what_changed_while_a_client_was_identified_counts(
+    changed: dict[str, Any], error: str
+) -> None:
+    answer = await ask(FORM, keeper=ChangingKeeper(snapshot(), snapshot(**changed)))
+    assert answer.json()["error"] == error

@@ -6,6 +6,7 @@ from json.encoder import encode_basestring_ascii as quote
 from typing import TYPE_CHECKING
 
 from ephemera_issuer import form
+from ephemera_issuer.authentication import unauthenticated
 from ephemera_issuer.edge.errors import refusal, unavailable
 from ephemera_issuer.edge.posted import credentials, read
 from ephemera_issuer.errors import RequestRefused, Unavailable
@@ -78,7 +79,15 @@ class TokenEndpoint:
         caller = await self._authentication.identify(
             snapshot.clients, authorization=authorization, parameters=parameters, now=now
         )
-        decision = decide(snapshot, caller.client, request)
+        client = caller.client
+        latest = self._snapshots.current
+        if latest is not None and latest is not snapshot:
+            # Its keys had to be fetched, which can take seconds; policy is what it is now.
+            snapshot, found = latest, latest.clients.get(client.id)
+            if found is None:
+                raise unauthenticated()
+            client = found
+        decision = decide(snapshot, client, request)
         _require_settled(snapshot, decision, now)
         if caller.assertion is not None:
             await self._spent.claim(caller.assertion, now)
