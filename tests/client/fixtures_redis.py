@@ -99,6 +99,31 @@ class RedisServer:
         self.kill()
 
 
+class ClockedServer(RedisServer):
+    """A server whose clock can be set; `ahead` is by how many seconds."""
+
+    def __init__(self, directory: Path, library: Path) -> None:
+        self.file = directory / "offset"
+        self.set(0)
+        self.library = library
+        super().__init__(directory)
+
+    def start(self) -> None:
+        self.environment = {"LD_PRELOAD": str(self.library), "MOVED_CLOCK": str(self.file)}
+        super().start()
+
+    def set(self, ahead: int) -> None:
+        self.file.write_text(f"{ahead:<20}")
+
+
+def moved_clock_library(directory: Path) -> Path:
+    """Compile what moves the clock of a `ClockedServer`."""
+    library = directory / "moved_clock.so"
+    source = Path(__file__).with_name("moved_clock.c")
+    subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-o", library, source, "-ldl"], check=True)
+    return library
+
+
 def free_port() -> int:
     """Return a port that is free together with the one that a cluster's bus takes."""
     while True:

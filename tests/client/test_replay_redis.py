@@ -1,4 +1,3 @@
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -7,7 +6,15 @@ from typing import Any, get_args
 
 import anyio
 import pytest
-from client.fixtures_redis import CuttingProxy, RedisServer, eventually, shown, token_of
+from client.fixtures_redis import (
+    ClockedServer,
+    CuttingProxy,
+    RedisServer,
+    eventually,
+    moved_clock_library,
+    shown,
+    token_of,
+)
 from client.fixtures_requesting import closed_port, forked
 from client.fixtures_verifying import ManualClock, mint, signing_key, verifier_of
 
@@ -470,32 +477,12 @@ def test_a_unix_socket_leads_to_the_same_ledger(
 
 @pytest.fixture(scope="module")
 def moved_clock(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    library = tmp_path_factory.mktemp("clock") / "moved_clock.so"
-    source = Path(__file__).with_name("moved_clock.c")
-    subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-o", library, source, "-ldl"], check=True)
-    return library
-
-
-class Clocked(RedisServer):
-    """A server whose clock can be set; `ahead` is by how many seconds."""
-
-    def __init__(self, directory: Path, library: Path) -> None:
-        self.file = directory / "offset"
-        self.set(0)
-        self.library = library
-        super().__init__(directory)
-
-    def start(self) -> None:
-        self.environment = {"LD_PRELOAD": str(self.library), "MOVED_CLOCK": str(self.file)}
-        super().start()
-
-    def set(self, ahead: int) -> None:
-        self.file.write_text(f"{ahead:<20}")
+    return moved_clock_library(tmp_path_factory.mktemp("clock"))
 
 
 @pytest.fixture
-def clocked(tmp_path: Path, moved_clock: Path) -> Iterator[Clocked]:
-    with Clocked(tmp_path, moved_clock) as running:
+def clocked(tmp_path: Path, moved_clock: Path) -> Iterator[ClockedServer]:
+    with ClockedServer(tmp_path, moved_clock) as running:
         yield running
 
 
@@ -516,7 +503,7 @@ def test_a_verifier_whose_clock_is_set_back_is_not_served(
 
 @pytest.mark.parametrize("ahead", [-3600, 3600])
 def test_a_server_whose_clock_is_wrong_begins_no_ledger(
-    ahead: int, clocked: Clocked, make: Make
+    ahead: int, clocked: ClockedServer, make: Make
 ) -> None:
     cache = make(clocked.url)
     cache.warm()
@@ -530,7 +517,9 @@ def test_a_server_whose_clock_is_wrong_begins_no_ledger(
     assert shown(cache, token) == "issued_before_ledger"
 
 
-def test_a_clock_that_leapt_ahead_and_back_revives_nothing(clocked: Clocked, make: Make) -> None:
+def test_a_clock_that_leapt_ahead_and_back_revives_nothing(
+    clocked: ClockedServer, make: Make
+) -> None:
     cache = make(clocked.url)
     cache.warm()
     token = token_of()
@@ -544,7 +533,7 @@ def test_a_clock_that_leapt_ahead_and_back_revives_nothing(clocked: Clocked, mak
 
 
 def test_an_hour_that_all_clocks_go_through_twice_revives_nothing(
-    clocked: Clocked, make: Make
+    clocked: ClockedServer, make: Make
 ) -> None:
     ahead = 0
     cache = make(clocked.url, clock=lambda: now(ahead))

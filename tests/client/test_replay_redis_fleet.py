@@ -65,11 +65,11 @@ def test_connections_cut_at_random_moments_let_no_token_be_accepted_twice(
     proxy = CuttingProxy(redis.port, cut_after=(50_000, 200_000))
     fleet = Fleet(proxy.url)
     next_second()
-    accepted = fleet.show(3_000)
+    accepted = fleet.show(10_000)
     fleet.close()
     proxy.close()
     assert set(accepted.values()) == {1}
-    assert len(accepted) > 2_500
+    assert len(accepted) > 9_000
     assert proxy.cuts > 5
 
 
@@ -79,7 +79,7 @@ def test_a_redis_that_is_killed_and_started_again_lets_no_token_be_accepted_twic
     fleet = Fleet(redis.url)
     next_second()
     total = 0
-    for moment in (0.05, 0.2, 0.1):
+    for moment in (0.05, 0.2, 0.1, 0.4, 0.3):
 
         def restart(after: float = moment) -> None:
             time.sleep(after)
@@ -88,11 +88,11 @@ def test_a_redis_that_is_killed_and_started_again_lets_no_token_be_accepted_twic
 
         killer = threading.Thread(target=restart)
         killer.start()
-        accepted = fleet.show(600)
+        accepted = fleet.show(2_000)
         killer.join()
         next_second()
         assert set(accepted.values()) <= {1}
         total += len(accepted)
-    assert 0 < total < 1800
+    assert 0 < total < 10_000
     assert len(fleet.show(100)) == 100
     fleet.close()
