@@ -16,9 +16,10 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.responses import JSONResponse
 from starlette.routing import Route
-from system.running import REGISTRY, Issuer, run_issuer
+from system.running import Issuer, run_issuer
 
 from ephemera_client import access_token
+from ephemera_issuer.demo.story import REGISTRY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

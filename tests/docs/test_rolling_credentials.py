@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import pytest
 from docs.pages import blocks
 from docs.running import shell
-from system.running import REGISTRY
 
 from ephemera_client import ClientRefused, ClientSecret, PrivateKeyJWT, TokenClient
 from ephemera_issuer.demo.process import Service
+from ephemera_issuer.demo.story import REGISTRY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,35 +10,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ephemera_issuer.demo.process import Service
+from ephemera_issuer.demo.story import REGISTRY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-REGISTRY = """
-[[audiences]]
-id = "https://billing.internal"
-scopes = ["invoices:read", "invoices:write"]
-max_lifetime = "5m"
-
-[[audiences]]
-id = "https://ledger.internal"
-scopes = ["entries:read"]
-
-[[clients]]
-id = "orders"
-secret = "generate"
-
-[[grants]]
-client = "orders"
-audience = "https://billing.internal"
-scopes = ["invoices:read"]
-
-[[grants]]
-client = "orders"
-audience = "https://ledger.internal"
-scopes = ["entries:read"]
-"""
 
 
 @dataclass(frozen=True)
