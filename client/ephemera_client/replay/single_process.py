@@ -26,7 +26,7 @@ class SingleProcessReplayCache:
     may share it; a forked child may not.
 
     Args:
-        max_entries: how many ids it holds, at about 110 bytes each. Full, it accepts nothing: it
+        max_entries: how many ids it holds, at about 92 bytes each. Full, it accepts nothing: it
             wants room for the tokens of the longest lifetime plus a minute.
         clock: read once, for the birth of this cache.
 
