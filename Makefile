@@ -10,7 +10,9 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 
-INSTALL := $(BIN)/python -m pip install --quiet --require-hashes --requirement
+# --no-deps: the lock is the whole answer. Resolving, pip asks for coverage[toml] where the lock says
+# coverage, and takes the next release of it for one without a hash.
+INSTALL := $(BIN)/python -m pip install --quiet --no-deps --require-hashes --requirement
 PACKAGES := keys client issuer
 
 .PHONY: help demo test lint types contracts unit bench format fuzz lock clean

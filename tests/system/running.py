@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import httpx
+
 from ephemera_issuer.demo.process import Service
 from ephemera_issuer.demo.story import REGISTRY
 
@@ -37,6 +39,16 @@ class Issuer:
             text=True,
             check=True,
         )
+
+
+def threads_client(threads: int, *, base_url: str = "") -> httpx.Client:
+    """Make a client that this many threads may share.
+
+    Its pool keeps every connection: above its limit of idle ones it would close one that it has
+    just given to another thread.
+    """
+    limits = httpx.Limits(max_connections=threads, max_keepalive_connections=threads)
+    return httpx.Client(base_url=base_url, trust_env=False, timeout=30, limits=limits)
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import httpx
 import pytest
+from system.running import threads_client
 
 from ephemera_client import PrivateKeyJWT
 from ephemera_issuer.demo.process import Service
@@ -80,7 +81,7 @@ class Replicas:
         together = threading.Barrier(AT_ONCE)
 
         with (
-            httpx.Client(trust_env=False, timeout=30) as http,
+            threads_client(AT_ONCE) as http,
             ThreadPoolExecutor(AT_ONCE) as threads,
         ):
 

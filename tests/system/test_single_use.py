@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import httpx
 import pytest
+from system.running import threads_client
 
 from ephemera_client import ClientSecret, TokenClient
 from ephemera_issuer.demo.process import Service
@@ -64,7 +65,7 @@ def test_two_hundred_calls_at_once_are_accepted_and_each_token_shown_again_is_re
     billing: str, tokens: TokenClient
 ) -> None:
     with (
-        httpx.Client(base_url=billing, timeout=30) as api,
+        threads_client(CONCURRENT, base_url=billing) as api,
         ThreadPoolExecutor(CONCURRENT) as threads,
     ):
 
@@ -83,7 +84,7 @@ def test_one_token_shown_by_many_at_once_is_accepted_once(
     billing: str, tokens: TokenClient
 ) -> None:
     with (
-        httpx.Client(base_url=billing, timeout=30) as api,
+        threads_client(20, base_url=billing) as api,
         ThreadPoolExecutor(20) as threads,
     ):
         for _ in range(10):
