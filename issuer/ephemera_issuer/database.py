@@ -129,19 +129,15 @@ def _inspect(path: Path) -> bool:
         if magic not in {b"", _MAGIC}:
             # SQLite itself would take a very short file for an empty one, and write over it.
             raise DatabaseUnusable(f"{path}: file is not a database")
-        with contextlib.closing(
-            sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=BUSY_TIMEOUT)
-        ) as connection:
-            tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
-            if not tables:
-                return False
-            if "alembic_version" not in tables or "state" not in tables:
-                raise DatabaseUnusable(f"{path}: holds tables of another program")
-            revisions = connection.execute("SELECT version_num FROM alembic_version").fetchall()
+        tables, revisions = _contents(path)
     except (OSError, sqlite3.Error) as error:
         raise DatabaseUnusable(f"{path}: {error}") from error
+    if not tables:
+        return False
+    if "alembic_version" not in tables or "state" not in tables:
+        raise DatabaseUnusable(f"{path}: holds tables of another program")
     script = ScriptDirectory(str(_MIGRATIONS))
-    revision = revisions[0][0] if revisions else None
+    revision = revisions[0] if revisions else None
     if revision not in {known.revision for known in script.walk_revisions()}:
         raise DatabaseTooNew(
             f"{path}: a newer version of Ephemera wrote this database (its tables are of revision "
@@ -149,6 +145,24 @@ def _inspect(path: Path) -> bool:
             "it was left untouched: upgrade Ephemera, or restore a backup made before"
         )
     return bool(revision == script.get_current_head())
+
+
+def _contents(path: Path, mode: str = "ro") -> tuple[set[str], list[str]]:
+    """The names of the tables, and the revisions that Alembic noted."""
+    uri = f"{path.absolute().as_uri()}?mode={mode}"
+    with contextlib.closing(sqlite3.connect(uri, uri=True, timeout=BUSY_TIMEOUT)) as connection:
+        try:
+            tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+        except sqlite3.OperationalError as error:
+            # A process was killed while it wrote what is not in the write-ahead log, such as the
+            # switch to it. SQLite undoes that for whoever may write.
+            if mode == "rw" or error.sqlite_errorcode != sqlite3.SQLITE_READONLY_ROLLBACK:
+                raise
+            return _contents(path, "rw")
+        if not tables >= {"alembic_version", "state"}:
+            return tables, []
+        noted = connection.execute("SELECT version_num FROM alembic_version")
+        return tables, [revision for (revision,) in noted]
 
 
 def _engine(path: Path | None) -> Engine:

@@ -96,6 +96,28 @@ def test_a_database_of_another_program_is_refused_untouched(tmp_path: Path, tabl
     assert file.read_bytes() == before
 
 
+def test_what_a_killed_first_start_left_half_written_is_undone(tmp_path: Path) -> None:
+    made = tmp_path / "made"
+    made.mkdir()
+    with closing(sqlite3.connect(make(made), isolation_level=None)) as connection:
+        # As it is before the switch to the write-ahead log.
+        assert connection.execute("PRAGMA journal_mode = DELETE").fetchone() == ("delete",)
+        connection.execute("PRAGMA cache_size = 1")
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute("CREATE TABLE half (written BLOB)")
+        connection.execute("INSERT INTO half VALUES (zeroblob(1000000))")
+        for file in made.glob("ephemera.db*"):
+            (tmp_path / file.name).write_bytes(file.read_bytes())
+        connection.execute("ROLLBACK")
+    assert (tmp_path / "ephemera.db-journal").stat().st_size > 0
+    with (
+        closing(open_database(url(tmp_path), create=False)) as opened,
+        opened.read() as connection,
+    ):
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+    assert not (tmp_path / "ephemera.db-journal").exists()
+
+
 def test_a_place_where_nothing_can_be_made_is_told(tmp_path: Path) -> None:
     with pytest.raises(DatabaseUnusable, match="No such file or directory"):
         open_database(f"sqlite:///{tmp_path}/absent/ephemera.db", create=True)
