@@ -209,7 +209,8 @@ class KeysUnavailable(EphemeraError):
 class ReplayCacheUnavailable(EphemeraError):
     """Single use cannot be assured, so the token was not accepted.
 
-    `cause_code` says why: `full`, `forked` or `failed`.
+    `cause_code` says why, such as `timeout`, `connect_failed`, `full`, `evicting` or `forked`;
+    docs/errors.md lists them.
     """
 
     code = "replay_cache_unavailable"
