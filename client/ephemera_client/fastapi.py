@@ -90,11 +90,15 @@ class Refused(HTTPException):
 
 
 async def _answer(connection: HTTPConnection, refused: Refused) -> Response | None:
-    if isinstance(connection, WebSocket) and (
-        connection.application_state is not WebSocketState.CONNECTING
-        or "websocket.http.response" not in connection.scope.get("extensions", {})
-    ):
-        await connection.close(bearer.close_code(refused.error), refused.error.code)
-        return None
     status, headers, body = refused.refusal
-    return Response(body, status, dict(headers))
+    response = Response(body, status, dict(headers))
+    if not isinstance(connection, WebSocket):
+        return response
+    if (
+        connection.application_state is WebSocketState.CONNECTING
+        and "websocket.http.response" in connection.scope.get("extensions", {})
+    ):
+        await connection.send_denial_response(response)
+    else:
+        await connection.close(bearer.close_code(refused.error), refused.error.code)
+    return None

@@ -132,7 +132,7 @@ async def refused(answer: Awaitable[Any]) -> tuple[grpc.StatusCode, str | None, 
         await answer
     error = caught.value
     metadata: Any = error.trailing_metadata()
-    return error.code(), error.details(), dict(metadata)
+    return error.code(), error.details(), dict(tuple(metadata))
 
 
 @pytest.mark.parametrize("name", KINDS)
