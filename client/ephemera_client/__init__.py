@@ -1,6 +1,7 @@
 """Request and verify short-lived, single-use access tokens between services.
 
-An API verifies with `Verifier` or `AsyncVerifier`, or puts `RequireToken` around its ASGI app; a
+An API verifies with `Verifier` or `AsyncVerifier`, or puts `RequireToken` around its ASGI app
+(`fastapi`, `wsgi`, `flask`, `django` and `grpc` are modules of their own, imported by name); a
 calling service asks with `TokenClient` or `AsyncTokenClient`. Whatever goes wrong is one of the
 classes in `ephemera_client.errors`.
 """

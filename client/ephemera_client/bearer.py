@@ -22,6 +22,10 @@ REFUSALS = (TokenRefused, RequestMalformed, KeysUnavailable, ReplayCacheUnavaila
 # Seconds: what is down is looked at again within these, and a caller's own token lives for longer.
 _RETRY_AFTER = "2"
 
+_UNAVAILABLE = 503
+_POLICY_VIOLATION = 1008
+_TRY_AGAIN_LATER = 1013
+
 # One parameter of a challenge, or the scheme that starts one (RFC 9110 section 11.6.1).
 _CHALLENGE_PART = re.compile(
     r"""([!#$%&'*+.^_`|~\w-]++)(?:[ \t]*+=[ \t]*+(?:"((?:[^"\\]|\\.)*+)"|([^\s,"]++)))?""", re.ASCII
@@ -91,6 +95,11 @@ def refuse(error: Refused, *, realm: str) -> Refusal:
     parameters = {"realm": realm} | ({} if isinstance(error, TokenMissing) else told)
     listed = ", ".join(f"{name}={_quoted(value)}" for name, value in parameters.items())
     return _refusal(error.status, ("www-authenticate", f"Bearer {listed}"), told)
+
+
+def close_code(error: Refused) -> int:
+    """Return the code that ends a WebSocket for this reason (RFC 6455 section 7.4)."""
+    return _TRY_AGAIN_LATER if error.status == _UNAVAILABLE else _POLICY_VIOLATION
 
 
 def _error(error: TokenRefused | RequestMalformed) -> str:

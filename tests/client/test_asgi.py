@@ -267,6 +267,30 @@ async def test_a_websocket_is_refused_with_a_response_where_the_server_can(
     assert b"insufficient_scope" in body["body"]
 
 
+@pytest.mark.parametrize("extensions", [None, {"websocket.http.response": {}}])
+async def test_a_scope_demanded_on_an_open_websocket_ends_it(
+    extensions: dict[str, Any] | None, issuer: Issuer, verifier: AsyncVerifier
+) -> None:
+    async def late(scope: Scope, _: Receive, send: Send) -> None:
+        await send({"type": "websocket.accept"})
+        access_token(scope).require(READ)
+
+    app = RequireToken(late, verifier)
+    _, closed = await _handshake(app, issuer.mint(AUDIENCE), extensions=extensions)
+    assert closed == {"type": "websocket.close", "code": 1008, "reason": "insufficient_scope"}
+
+
+async def test_a_scope_demanded_on_a_websocket_that_has_ended_is_not_hidden(
+    issuer: Issuer, verifier: AsyncVerifier
+) -> None:
+    async def late(scope: Scope, _: Receive, send: Send) -> None:
+        await send({"type": "websocket.close"})
+        access_token(scope).require(READ)
+
+    with pytest.raises(InsufficientScope):
+        await _handshake(RequireToken(late, verifier), issuer.mint(AUDIENCE))
+
+
 async def test_a_websocket_without_a_token_is_closed_unopened(verifier: AsyncVerifier) -> None:
     app = RequireToken(_greet, verifier)
     assert (await _handshake(app, None, extensions={}))[0]["reason"] == "token_missing"
