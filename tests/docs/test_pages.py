@@ -143,6 +143,8 @@ def test_no_page_has_a_block_that_no_test_runs() -> None:
         ("client/README.md", "sh"): 1,
         ("docs/getting-started.md", "python"): 2,  # in test_getting_started.py
         ("docs/getting-started.md", "sh"): 6,
+        ("docs/local.md", "python"): 1,  # in test_local.py
+        ("docs/local.md", "sh"): 3,
         ("docs/migrating.md", "python"): 2,  # in test_migrating.py
         ("docs/rolling-credentials.md", "sh"): 4,  # in test_rolling_credentials.py
         ("docs/testing.md", "python"): 7,  # in test_testing.py

@@ -94,6 +94,9 @@ class FakeKeys:
         """Do as `warm`."""
         self.warm()
 
+    def refresh(self) -> None:
+        """Do nothing: none is newer than what is looked up."""
+
     def status(self) -> KeysStatus:
         """Say which keys are published."""
         failure = "connect_failed" if self.away else None

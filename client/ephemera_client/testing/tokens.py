@@ -55,8 +55,11 @@ class FakeTokens(_Source):
         *,
         scopes: Iterable[str] | None = None,
         lifetime: int | None = None,
+        timeout: float | None = None,
+        instead_of: IssuedToken | None = None,
     ) -> IssuedToken:
-        """Return a token for one call to `audience`; it raises as `TokenClient.get` does."""
+        """Return a token for one call to `audience`, as `TokenClient.get` does, without waiting."""
+        del timeout, instead_of
         return self._get(audience, scopes, lifetime)
 
     def transport(
@@ -89,8 +92,11 @@ class AsyncFakeTokens(_Source):
         *,
         scopes: Iterable[str] | None = None,
         lifetime: int | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109 - as FakeTokens.get
+        instead_of: IssuedToken | None = None,
     ) -> IssuedToken:
-        """Return a token for one call to `audience`; it raises as `TokenClient.get` does."""
+        """Return a token for one call to `audience`, as `TokenClient.get` does, without waiting."""
+        del timeout, instead_of
         return self._get(audience, scopes, lifetime)
 
     def transport(
