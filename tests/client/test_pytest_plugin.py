@@ -102,16 +102,18 @@ def test_it_can_be_switched_off(folder: Path) -> None:
     assert "fixture 'fake_issuer' not found" in said
 
 
-def test_without_pytest_the_module_is_imported_all_the_same() -> None:
+def test_without_pytest_it_works_all_the_same_and_warns_once_in_the_log() -> None:
     code = (
         "import sys; sys.modules['pytest'] = None\n"
         "from ephemera_client.testing import FakeIssuer\n"
-        "print(FakeIssuer().mint('https://billing.internal').count('.'))\n"
+        "for _ in range(2):\n"
+        "    print(FakeIssuer().mint('https://billing.internal').count('.'))\n"
     )
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True
     )
-    assert done.stdout == "2\n"
+    assert done.stdout == "2\n2\n"
+    assert done.stderr.count("for tests alone") == len(done.stderr.splitlines()) == 1
 
 
 def test_the_library_itself_does_not_import_it() -> None:

@@ -1,6 +1,7 @@
 """An issuer in the process of a test."""
 
 import contextlib
+import functools
 import logging
 import math
 import secrets
@@ -60,10 +61,7 @@ class FakeIssuer:
         # than its tokens.
         self.replay_cache = SingleProcessReplayCache(clock=lambda: Instant(0, 0))
         self._endpoints = Endpoints(self, grants)
-        # Whoever runs this in production should find it in the log.
-        logging.getLogger("ephemera_client").warning(
-            "a fake issuer %s was made: it believes everybody, and is for tests alone", issuer
-        )
+        _warn()
 
     @classmethod
     @contextlib.contextmanager
@@ -223,3 +221,11 @@ class FakeIssuer:
         if not isinstance(self.clock, StillClock):
             raise ConfigurationError("the time of this issuer is not a StillClock's")
         return self.clock
+
+
+@functools.cache
+def _warn() -> None:
+    # Whoever runs this in production should find it in the log; once is enough for a test run.
+    logging.getLogger("ephemera_client").warning(
+        "a fake issuer was made: it believes everybody, and is for tests alone"
+    )
