@@ -272,7 +272,7 @@ async def test_an_expired_certificate_is_told(get: Get, tmp_path: Path) -> None:
 async def test_a_server_that_speaks_no_tls_is_told(get: Get) -> None:
     with serving(lambda _: Reply()) as server:
         url = server.origin.replace("http:", "https:") + "/x"
-        assert await _failure(get, url) == "tls_failed"
+        assert await _failure(get, url) == "tls_not_spoken"
 
 
 async def test_the_environment_names_no_proxy(get: Get, monkeypatch: pytest.MonkeyPatch) -> None:

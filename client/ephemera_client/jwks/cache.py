@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from ephemera_client.errors import ConfigurationError, KeysUnavailable, KeyUnknown, KeyUnsuitable
+from ephemera_client.failure import sentence
 from ephemera_client.instant import Instant
 from ephemera_client.jwk import VerificationKey
 from ephemera_client.jwks.answer import Answer
@@ -196,7 +197,9 @@ class JwksCache:
 
     def _unavailable(self) -> KeysUnavailable:
         cause = self.last_failure or "not_loaded"
-        return KeysUnavailable(f"the issuer's keys could not be loaded: {cause}", cause_code=cause)
+        why = sentence(cause)
+        told = f"{cause}: {why}" if why else cause
+        return KeysUnavailable(f"the issuer's keys could not be loaded: {told}", cause_code=cause)
 
     def _lookup_unknown(self, kid: str, document: Document, now: Instant) -> Pending:
         remembered = self._unknown.get(kid)
