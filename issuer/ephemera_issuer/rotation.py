@@ -150,8 +150,8 @@ class SigningKeys:
             _write(connection, stored.version, stored.ring, ring, [new])
         return ring
 
-    def remove_overdue(self, *, now: float, among: Collection[str]) -> KeyRing:
-        """Forget those of the retired keys `among` that no living token needs.
+    def remove_overdue(self, *, now: float, among: Collection[str]) -> frozenset[str]:
+        """Forget those of the retired keys `among` that no living token needs, and name them.
 
         Raises:
             KeysConflict: Another process changed the keys at the same time; nothing was written.
@@ -163,7 +163,8 @@ class SigningKeys:
         if ring != stored.ring:
             with self.database.write() as connection:
                 _write(connection, stored.version, stored.ring, ring, [])
-        return ring
+        kept = {record.kid for record in ring.records}
+        return frozenset(record.kid for record in stored.ring.records) - kept
 
     def revoke(self, kid: str, algorithm: Algorithm, *, now: float) -> KeyRing:
         """Withdraw a key for good; where it is the active one the pending key signs at once.

@@ -13,7 +13,7 @@ import structlog
 
 from ephemera_issuer.errors import IssuerError, KeysConflict
 from ephemera_issuer.schedule import SETTLE, Remove, Rotate, Schedule, Step, Watch
-from ephemera_keys import KeysError
+from ephemera_keys import KeysError, RotationRefused
 
 if TYPE_CHECKING:
     from ephemera_client.instant import Clock, Instant
@@ -94,7 +94,8 @@ class Rotator:
         log = structlog.get_logger()
         try:
             await anyio.to_thread.run_sync(partial(self._take, step, now))
-        except KeysConflict:
+        except (KeysConflict, RotationRefused):
+            # It was due by the snapshot, so another process has rotated since.
             log.info("keys_changed_by_another")
         except (IssuerError, KeysError) as error:
             if str(error) != self._complaint:
@@ -117,8 +118,8 @@ class Rotator:
                     pending_alg=ring.pending.alg,
                 )
             case Remove(kids):
-                keys.remove_overdue(now=now.wall, among=kids)
-                log.info("keys_removed", kids=kids)
+                if removed := keys.remove_overdue(now=now.wall, among=kids):
+                    log.info("keys_removed", kids=sorted(removed))
         with contextlib.suppress(IssuerError):  # which the keeper logs itself
             self._keeper.refresh()
 

@@ -25,7 +25,6 @@ from ephemera_keys import (
     SealingKey,
     SealingKeys,
     Signer,
-    State,
     UnknownKid,
     jwks,
 )
@@ -129,10 +128,10 @@ def test_overdue_keys_leave_the_database_when_they_are_named(keys: SigningKeys) 
     second = stored(keys).ring.retired[1].kid
     later = NOW + 3 * DAY + 1
     before = stored(keys)
-    assert keys.remove_overdue(now=later, among=[]) == before.ring
-    assert keys.remove_overdue(now=NOW + DAY + 1259, among=[first, second]) == before.ring
+    assert keys.remove_overdue(now=later, among=[]) == frozenset()
+    assert keys.remove_overdue(now=NOW + DAY + 1259, among=[first, second]) == frozenset()
     assert stored(keys).version == before.version
-    keys.remove_overdue(now=later, among=[first])
+    assert keys.remove_overdue(now=later, among=[first]) == {first}
     after = stored(keys)
     assert after.version == before.version + 1
     assert [record.kid for record in before.ring.records if record.kid != first] == [

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import pytest
@@ -198,7 +199,7 @@ def test_with_a_right_clock_years_go_by_on_time() -> None:
             case None:
                 pass
         assert len(ring.retired) <= 1
-    gaps = [after - before for before, after in zip(rotated, rotated[1:], strict=False)]
+    gaps = [after - before for before, after in pairwise(rotated)]
     assert len(rotated) == 365
     assert all(DAY <= gap < DAY + 420 for gap in gaps)
 

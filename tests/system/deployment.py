@@ -11,7 +11,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import httpx
 from system.running import threads_client
 
 from ephemera_client import PrivateKeyJWT
@@ -19,6 +18,8 @@ from ephemera_issuer.demo.process import Service
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    import httpx
 
 TESTS = Path(__file__).parent.parent
 ISSUER = "https://tokens.internal"
@@ -92,7 +93,9 @@ class Deployment:
         proof = self.credential.prove("orders", issuer=ISSUER)
         return {"grant_type": "client_credentials", "resource": AUDIENCE, **proof.form}
 
-    def ask_at_once(self, urls: list[str], form: dict[str, str], times: int) -> list[tuple[int, str]]:
+    def ask_at_once(
+        self, urls: list[str], form: dict[str, str], times: int
+    ) -> list[tuple[int, str]]:
         """Send the same request many times at once, to each URL in turn."""
         together = threading.Barrier(times)
         with threads_client(times) as http, ThreadPoolExecutor(times) as threads:
@@ -130,10 +133,10 @@ def kill(pid: int) -> None:
     os.kill(pid, signal.SIGKILL)
 
 
-def eventually(holds: Callable[[], bool], otherwise: str) -> None:
+def eventually(holds: Callable[[], bool], otherwise: str, *, tries: int = TRIES) -> None:
     """Look over and over, giving the processors to others in between."""
     pause = threading.Event()
-    for _ in range(TRIES):
+    for _ in range(tries):
         if holds():
             return
         pause.wait(0.01)

@@ -7,7 +7,8 @@ import signal
 import subprocess
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Self
 
 import httpx
 import pytest
@@ -33,9 +34,9 @@ TIMES = 5
 CALLERS = 4
 
 
-@pytest.fixture
-def deployment(tmp_path: Path) -> Deployment:
-    return Deployment(tmp_path)
+@pytest.fixture(scope="module")
+def deployment(tmp_path_factory: pytest.TempPathFactory) -> Deployment:
+    return Deployment(tmp_path_factory.mktemp("issuer"))
 
 
 class Load:
@@ -51,7 +52,7 @@ class Load:
         kept = CALLERS if keep_alive else 0
         self._limits = httpx.Limits(max_connections=CALLERS, max_keepalive_connections=kept)
 
-    def __enter__(self) -> Load:
+    def __enter__(self) -> Self:
         self._threads = [threading.Thread(target=self._call) for _ in range(CALLERS)]
         for thread in self._threads:
             thread.start()
@@ -135,6 +136,10 @@ def test_under_load_a_signal_to_end_loses_no_request(
     assert len(service.output) == 1, "".join(service.output)
 
 
+def is_replaced(service: Service, victim: int) -> bool:
+    return len(set(workers_of(service)) - {victim}) == 2
+
+
 def test_a_worker_that_is_killed_under_load_is_replaced_and_the_others_go_on(
     deployment: Deployment,
 ) -> None:
@@ -143,10 +148,7 @@ def test_a_worker_that_is_killed_under_load_is_replaced_and_the_others_go_on(
             for _ in range(3):
                 victim, other = workers_of(service)
                 kill(victim)
-                eventually(
-                    lambda victim=victim: len(set(workers_of(service)) - {victim}) == 2,  # type: ignore[misc] - mypy cannot infer a default's type
-                    "not replaced",
-                )
+                eventually(partial(is_replaced, service, victim), "not replaced")
                 assert other in workers_of(service)
                 load.wait_for(50)
         assert load.refused == 0
