@@ -111,10 +111,13 @@ async def test_a_ledger_in_redis_is_shared_by_all_who_name_it(tmp_path: Path) ->
 async def test_a_redis_that_is_away_stops_no_start_and_spends_nothing(tmp_path: Path) -> None:
     with RedisServer(tmp_path) as redis:
         url = redis.url
-    with closing(open_database("sqlite://", create=True)) as database, capture_logs() as logs:
-        with opened_ledger(url, database=database, clock=instant.read) as ledger:
-            with pytest.raises(Unavailable):
-                await SpentAssertions(ledger).claim(spending(), instant.read())
+    with (
+        closing(open_database("sqlite://", create=True)) as database,
+        capture_logs() as logs,
+        opened_ledger(url, database=database, clock=instant.read) as ledger,
+        pytest.raises(Unavailable),
+    ):
+        await SpentAssertions(ledger).claim(spending(), instant.read())
     assert [entry["event"] for entry in logs] == ["ledger_not_ready"]
 
 
