@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from functools import partial
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import anyio
 from starlette.applications import Starlette
@@ -28,13 +28,16 @@ from ephemera_issuer.edge.metadata import (
 from ephemera_issuer.edge.presented import PresentedToken
 from ephemera_issuer.edge.revocation import Revoking, revocation
 from ephemera_issuer.edge.token import TokenEndpoint
+from ephemera_issuer.ending import Ending
 from ephemera_issuer.spent import SpentAssertions
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Collection
+    from collections.abc import AsyncIterator, Callable, Collection, Coroutine
 
     from ephemera_client.instant import Clock
     from ephemera_client.replay import ReplayCache
+
+    Background: TypeAlias = Callable[[], Coroutine[Any, Any, None]]
 
 
 class Keeper(Revoking, Protocol):
@@ -45,12 +48,14 @@ class Keeper(Revoking, Protocol):
         ...
 
 
-def create_app(
+def create_app(  # noqa: PLR0913 - the parts of an issuer
     keeper: Keeper,
     *,
     issuer: str,
     ledger: ReplayCache,
     jwks_uri_hosts: Collection[str] = (),
+    background: Collection[Background] = (),
+    ending: Ending | None = None,
     clock: Clock = instant.read,
 ) -> Starlette:
     """Make the public application of one issuer.
@@ -60,13 +65,16 @@ def create_app(
         issuer: The issuer identifier, from which every published URL follows.
         ledger: Where assertions are spent: one for all processes of the issuer.
         jwks_uri_hosts: The hosts that clients' keys may be fetched from.
+        background: What else runs while the application does; it never returns.
+        ending: Tells that the process is about to end; by default it never is.
         clock: Dates tokens and tells the age of the snapshot.
     """
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(keeper.run)
+            for work in (keeper.run, *background):
+                tasks.start_soon(work)
             yield
             tasks.cancel_scope.cancel()
 
@@ -93,7 +101,7 @@ def create_app(
             Route("/.well-known/oauth-authorization-server", metadata),
             Route("/.well-known/openid-configuration", metadata),
             Route("/healthz", alive),
-            Route("/readyz", readiness_endpoint(keeper, clock=clock)),
+            Route("/readyz", readiness_endpoint(keeper, ending=ending or Ending(), clock=clock)),
         ],
         exception_handlers={HTTPException: http_refusal, Exception: failure},
         lifespan=lifespan,

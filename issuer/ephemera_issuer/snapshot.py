@@ -21,6 +21,7 @@ from ephemera_issuer.revocation.store import read_revocations, revoke_token
 from ephemera_issuer.rotation import SigningKeys, require_ring
 from ephemera_issuer.sealing_key import open_sealing_keys
 from ephemera_keys import jwks
+from ephemera_keys.ring import CONTRACT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from ephemera_issuer.registry.entries import Audience, Client, Grant
     from ephemera_issuer.revocation.entries import Revocations
     from ephemera_issuer.settings import Settings
-    from ephemera_keys import KeyRing, SealingKeys, Signer
+    from ephemera_keys import KeyRing, SealingKeys, Signer, Timing
 
 REFRESH_EVERY = 0.2
 """Seconds between two looks at the database."""
@@ -75,10 +76,17 @@ class SnapshotKeeper:
     """
 
     def __init__(
-        self, database: Database, sealing_keys: SealingKeys, issuer: str, clock: Clock
+        self,
+        database: Database,
+        sealing_keys: SealingKeys,
+        issuer: str,
+        clock: Clock,
+        timing: Timing = CONTRACT,
     ) -> None:
         self.database = database
-        self.keys = SigningKeys(database=database, sealing_keys=sealing_keys, issuer=issuer)
+        self.keys = SigningKeys(
+            database=database, sealing_keys=sealing_keys, issuer=issuer, timing=timing
+        )
         self.current: Snapshot | None = None
         self._clock = clock
         self._refreshing = threading.Lock()
@@ -137,15 +145,9 @@ class SnapshotKeeper:
             connection, known.revocations if known else None, now=now.wall
         )
         if known and versions == (known.registry_version, known.keys_version):
-            # A retired key leaves the document by time alone.
-            return replace(
-                known,
-                **_published(known.ring, now),
-                revocations=revocations,
-                confirmed_at=now,
-            )
+            return replace(known, revocations=revocations, confirmed_at=now)
         registry = read_registry(connection, _registry(known) if known else None)
-        stored = require_ring(connection)
+        stored = require_ring(connection, self.keys.timing)
         if known and known.keys_version == stored.version:
             signer = known.signer
         else:
@@ -156,7 +158,7 @@ class SnapshotKeeper:
             grants=registry.grants,
             ring=stored.ring,
             signer=signer,
-            **_published(stored.ring, now),
+            **_published(stored.ring),
             revocations=revocations,
             registry_version=registry.version,
             keys_version=stored.version,
@@ -164,7 +166,9 @@ class SnapshotKeeper:
         )
 
 
-def open_keeper(settings: Settings, *, issuer: str, clock: Clock) -> SnapshotKeeper:
+def open_keeper(
+    settings: Settings, *, issuer: str, clock: Clock, timing: Timing = CONTRACT
+) -> SnapshotKeeper:
     """Open the database of `settings`, make what a first start makes, and take a first snapshot.
 
     Raises:
@@ -173,7 +177,7 @@ def open_keeper(settings: Settings, *, issuer: str, clock: Clock) -> SnapshotKee
     database = open_database(settings.database_url, create=True)
     try:
         sealing_keys = open_sealing_keys(database, file=settings.sealing_key_file)
-        keeper = SnapshotKeeper(database, sealing_keys, issuer, clock)
+        keeper = SnapshotKeeper(database, sealing_keys, issuer, clock, timing)
         keeper.keys.make_first(settings.algorithm, now=clock().wall)
         keeper.refresh()
     except BaseException:
@@ -187,8 +191,8 @@ class _Published(TypedDict):
     jwks_etag: str
 
 
-def _published(ring: KeyRing, now: Instant) -> _Published:
-    document = jwks.document(ring, now.wall)
+def _published(ring: KeyRing) -> _Published:
+    document = jwks.document(ring)
     return {"jwks": document, "jwks_etag": f'"{hashlib.sha256(document).hexdigest()[:32]}"'}
 
 

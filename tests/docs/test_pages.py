@@ -149,6 +149,7 @@ def test_no_page_has_a_block_that_no_test_runs() -> None:
         ("docs/migrating.md", "python"): 2,  # in test_migrating.py
         ("docs/rolling-credentials.md", "sh"): 4,  # in test_rolling_credentials.py
         ("docs/testing.md", "python"): 7,  # in test_testing.py
+        ("docs/rotation.md", "sh"): 2,  # in test_rotation_page.py
         ("issuer/README.md", "console"): 1,
         ("keys/README.md", "console"): 1,  # in tests/system/test_install.py
         ("keys/README.md", "python"): len(blocks("keys/README.md", "python")),  # as doctests

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from ephemera_client import ReplayCache
     from ephemera_issuer import app
+    from ephemera_issuer.ending import Ending
     from ephemera_issuer.issued import IssuedToken
 
 ISSUER = "https://tokens.internal"
@@ -74,7 +75,7 @@ def snapshot(*, algorithm: Algorithm = "ES256", **parts: Any) -> Snapshot:
         grants={(grant.client, grant.audience): grant for grant in grants},
         ring=ring,
         signer=LocalSigner(key, algorithm),
-        jwks=jwks.document(ring, NOW.wall),
+        jwks=jwks.document(ring),
         jwks_etag='"etag-of-the-keys"',
         revocations=Revocations.none("epoch"),
         registry_version=1,
@@ -104,6 +105,7 @@ async def talking(
     now: Instant = NOW,
     ledger: ReplayCache | None = None,
     jwks_uri_hosts: Collection[str] = (),
+    ending: Ending | None = None,
 ) -> AsyncIterator[httpx.AsyncClient]:
     """Talk to the whole application, in this process, under a Host that is not its own."""
     application = create_app(
@@ -111,6 +113,7 @@ async def talking(
         issuer=ISSUER,
         ledger=ledger or SingleProcessReplayCache(clock=lambda: now),
         jwks_uri_hosts=jwks_uri_hosts,
+        ending=ending,
         clock=lambda: now,
     )
     transport = httpx.ASGITransport(application, raise_app_exceptions=False)

@@ -25,7 +25,6 @@ from ephemera_keys import (
     SealingKey,
     SealingKeys,
     Signer,
-    State,
     UnknownKid,
     jwks,
 )
@@ -121,18 +120,24 @@ def test_only_the_active_and_the_pending_key_keep_their_private_half(keys: Signi
     }
 
 
-def test_overdue_keys_leave_the_database_with_a_later_rotation(keys: SigningKeys) -> None:
+def test_overdue_keys_leave_the_database_when_they_are_named(keys: SigningKeys) -> None:
     first = stored(keys).ring.active.kid
     keys.rotate("ES256", now=NOW + DAY, emergency=False)
     keys.rotate("ES256", now=NOW + DAY + 901, emergency=False)
-    assert first in {record.kid for record in stored(keys).ring.records}
     keys.rotate("ES256", now=NOW + 3 * DAY, emergency=False)
-    assert {record.state for record in stored(keys).ring.records} == {
-        State.ACTIVE,
-        State.PENDING,
-        State.RETIRED,
-    }
-    assert first not in {record.kid for record in stored(keys).ring.records}
+    second = stored(keys).ring.retired[1].kid
+    later = NOW + 3 * DAY + 1
+    before = stored(keys)
+    assert keys.remove_overdue(now=later, among=[]) == frozenset()
+    assert keys.remove_overdue(now=NOW + DAY + 1259, among=[first, second]) == frozenset()
+    assert stored(keys).version == before.version
+    assert keys.remove_overdue(now=later, among=[first]) == {first}
+    after = stored(keys)
+    assert after.version == before.version + 1
+    assert [record.kid for record in before.ring.records if record.kid != first] == [
+        record.kid for record in after.ring.records
+    ]
+    assert second in {record.kid for record in after.ring.retired}
 
 
 def test_the_revoked_active_key_is_followed_by_the_pending_one(keys: SigningKeys) -> None:
@@ -141,7 +146,7 @@ def test_the_revoked_active_key_is_followed_by_the_pending_one(keys: SigningKeys
     after = stored(keys).ring
     assert after.active.kid == before.pending.kid == signer(keys).kid
     assert [record.kid for record in after.revoked] == [before.active.kid]
-    assert before.active.kid.encode() not in jwks.document(after, NOW + 1)
+    assert before.active.kid.encode() not in jwks.document(after)
 
 
 def test_revoking_again_changes_nothing_and_an_unknown_key_is_told(keys: SigningKeys) -> None:
