@@ -31,6 +31,7 @@ from ephemera_client.errors import (
     ReplayCacheUnavailable,
     RequestMalformed,
     ResponseInvalid,
+    RevocationsUnavailable,
     SenderConstraintUnverified,
     SignatureInvalid,
     TokenExpired,
@@ -41,6 +42,7 @@ from ephemera_client.errors import (
     TokenReplayed,
     TokenRequestFailed,
     TokenRequestRefused,
+    TokenRevoked,
     TokenTooLarge,
     TypeRefused,
 )
@@ -54,6 +56,12 @@ from ephemera_client.replay import (
     ReplayCache,
     SingleProcessReplayCache,
     SQLiteReplayCache,
+)
+from ephemera_client.revocations import (
+    NoRevocations,
+    RevocationFeed,
+    Revocations,
+    RevocationsStatus,
 )
 from ephemera_client.token import AccessToken, ForeignAccessToken
 from ephemera_client.token_request import IssuedToken
@@ -95,6 +103,7 @@ __all__ = [
     "KeysUnavailable",
     "LifetimeTooLong",
     "NoReplayCache",
+    "NoRevocations",
     "OriginNotListed",
     "PrivateKeyJWT",
     "Proof",
@@ -105,6 +114,10 @@ __all__ = [
     "RequestMalformed",
     "RequireToken",
     "ResponseInvalid",
+    "RevocationFeed",
+    "Revocations",
+    "RevocationsStatus",
+    "RevocationsUnavailable",
     "SQLiteReplayCache",
     "SenderConstraintUnverified",
     "SignatureInvalid",
@@ -120,6 +133,7 @@ __all__ = [
     "TokenReplayed",
     "TokenRequestFailed",
     "TokenRequestRefused",
+    "TokenRevoked",
     "TokenTooLarge",
     "TypeRefused",
     "Verifier",

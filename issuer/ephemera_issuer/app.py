@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from functools import partial
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import anyio
 from starlette.applications import Starlette
@@ -15,10 +15,12 @@ from ephemera_client import instant
 from ephemera_issuer.authentication import Authentication
 from ephemera_issuer.authentication.client_keys import ClientKeys
 from ephemera_issuer.edge.errors import failure, http_refusal
+from ephemera_issuer.edge.feed import FeedEndpoint, Watched
 from ephemera_issuer.edge.health import alive, readiness_endpoint
 from ephemera_issuer.edge.introspection import introspection
 from ephemera_issuer.edge.keys import keys_endpoint
 from ephemera_issuer.edge.metadata import (
+    FEED_PATH,
     INTROSPECTION_PATH,
     KEYS_PATH,
     REVOCATION_PATH,
@@ -28,16 +30,17 @@ from ephemera_issuer.edge.metadata import (
 from ephemera_issuer.edge.presented import PresentedToken
 from ephemera_issuer.edge.revocation import Revoking, revocation
 from ephemera_issuer.edge.token import TokenEndpoint
+from ephemera_issuer.edge.waiting import ENDING
 from ephemera_issuer.spent import SpentAssertions
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Collection
+    from collections.abc import AsyncIterator, Collection, Mapping
 
     from ephemera_client.instant import Clock
     from ephemera_client.replay import ReplayCache
 
 
-class Keeper(Revoking, Protocol):
+class Keeper(Revoking, Watched, Protocol):
     """Keeps the snapshot current."""
 
     async def run(self) -> None:
@@ -64,10 +67,11 @@ def create_app(
     """
 
     @contextlib.asynccontextmanager
-    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+    async def lifespan(_app: Starlette) -> AsyncIterator[Mapping[str, Any]]:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(keeper.run)
-            yield
+            # The server calls it before it waits for requests in progress.
+            yield {ENDING: feed.end}
             tasks.cancel_scope.cancel()
 
     authentication = Authentication(
@@ -82,6 +86,7 @@ def create_app(
     )
     introspect = presented(introspection(keeper, issuer=issuer, clock=clock))
     revoke = presented(revocation(keeper, issuer=issuer, clock=clock))
+    feed = FeedEndpoint(keeper, clock=clock)
     metadata = metadata_endpoint(issuer)
     app = Starlette(
         # The router tries them in turn, so the busiest comes first.
@@ -89,6 +94,7 @@ def create_app(
             Route(TOKEN_PATH, token, methods=["POST"]),
             Route(INTROSPECTION_PATH, introspect, methods=["POST"]),
             Route(KEYS_PATH, keys_endpoint(keeper)),
+            Route(FEED_PATH, feed, methods=["GET"]),
             Route(REVOCATION_PATH, revoke, methods=["POST"]),
             Route("/.well-known/oauth-authorization-server", metadata),
             Route("/.well-known/openid-configuration", metadata),

@@ -10,6 +10,7 @@ import uvicorn
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from ephemera_issuer.edge.waiting import ENDING
 from ephemera_issuer.errors import SettingsInvalid
 from ephemera_issuer.settings import is_loopback
 
@@ -131,6 +132,11 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self._ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        if ending := self.lifespan.state.get(ENDING):
+            ending()
+        await super().shutdown(sockets)
 
     async def on_tick(self, counter: int) -> bool:
         # Without its background task an issuer would never be ready again: let it be restarted.
