@@ -96,7 +96,7 @@ async def test_what_is_told_is_what_verifiers_read() -> None:
     async with talking(Issuer(*ENTRIES)) as client:
         read = parse((await client.get(PATH)).content, max_entries=100)
     assert len(read.revoked) == len(ENTRIES)
-    assert read.revoked.cut_off("orders", BILLING) == SECOND + 3
+    assert read.revoked.cut_offs["orders", BILLING] == (SECOND + 3, SECOND + 903)
 
 
 async def test_nothing_is_revoked_in_the_beginning() -> None:

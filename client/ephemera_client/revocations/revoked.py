@@ -57,20 +57,13 @@ class Revoked:
         token_id: str,
     ) -> bool:
         """Say whether a token is withdrawn."""
-        return (
-            token_id in self.tokens
-            or kid in self.kids
-            or expires_at <= self.forgotten
-            or (bool(self.cut_offs) and issued_at <= self.cut_off(client, audience))
-        )
-
-    def cut_off(self, client: str, audience: str) -> int:
-        """Return the last `iat` that is refused for this pair; 0 where none is."""
-        found = map(
-            self.cut_offs.get,
-            ((client, audience), (client, None), (None, audience), (None, None)),
-        )
-        return max((cut_off.moment for cut_off in found if cut_off), default=0)
+        if token_id in self.tokens or kid in self.kids or expires_at <= self.forgotten:
+            return True
+        if cut_offs := self.cut_offs:
+            for pair in ((client, audience), (client, None), (None, audience), (None, None)):
+                if pair in cut_offs and issued_at <= cut_offs[pair].moment:
+                    return True
+        return False
 
     def joined(self, later: "Revoked", *, now: float) -> "Revoked":
         """Add what came later, and drop what is overdue; `now` is in Unix seconds."""
