@@ -39,8 +39,10 @@ contracts: $(VENV)/dev.stamp
 unit: $(VENV)/dev.stamp $(NODE)/.stamp
 	$(BIN)/pytest --cov --cov-report=term
 
-bench: $(VENV)/dev.stamp ## Measure what verifying a token costs
+bench: $(VENV)/dev.stamp ## Measure what verifying a token costs, and how fast revocations are
 	@$(BIN)/python benchmarks/verify.py
+	@echo
+	@PYTHONPATH=tests $(BIN)/python benchmarks/revocation.py
 
 format: $(VENV)/dev.stamp ## Format the code and mend what can be mended
 	$(BIN)/ruff check --fix-only

@@ -32,6 +32,7 @@ from ephemera_client.errors import (
     ReplayCacheUnavailable,
     RequestMalformed,
     ResponseInvalid,
+    RevocationsUnavailable,
     SenderConstraintUnverified,
     SignatureInvalid,
     TokenExpired,
@@ -42,6 +43,7 @@ from ephemera_client.errors import (
     TokenReplayed,
     TokenRequestFailed,
     TokenRequestRefused,
+    TokenRevoked,
     TokenTooLarge,
     TypeRefused,
 )
@@ -55,6 +57,12 @@ from ephemera_client.replay import (
     ReplayCache,
     SingleProcessReplayCache,
     SQLiteReplayCache,
+)
+from ephemera_client.revocations import (
+    NoRevocations,
+    RevocationFeed,
+    Revocations,
+    RevocationsStatus,
 )
 from ephemera_client.token import AccessToken, ForeignAccessToken
 from ephemera_client.token_request import IssuedToken
@@ -96,6 +104,7 @@ __all__ = [
     "KeysUnavailable",
     "LifetimeTooLong",
     "NoReplayCache",
+    "NoRevocations",
     "OriginNotListed",
     "PrivateKeyJWT",
     "Proof",
@@ -106,6 +115,10 @@ __all__ = [
     "RequestMalformed",
     "RequireToken",
     "ResponseInvalid",
+    "RevocationFeed",
+    "Revocations",
+    "RevocationsStatus",
+    "RevocationsUnavailable",
     "SQLiteReplayCache",
     "SenderConstraintUnverified",
     "SignatureInvalid",
@@ -121,6 +134,7 @@ __all__ = [
     "TokenReplayed",
     "TokenRequestFailed",
     "TokenRequestRefused",
+    "TokenRevoked",
     "TokenTooLarge",
     "TypeRefused",
     "Verifier",

@@ -83,6 +83,7 @@ class AnyIssuer(Generic[V]):
 
         Raises:
             KeysUnavailable: the keys of one cannot be loaded.
+            RevocationsUnavailable: nor what it has revoked.
             ReplayCacheUnavailable: the replay cache of one cannot be relied on.
         """
         if isinstance(self._last, AsyncVerifier):

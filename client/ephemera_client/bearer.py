@@ -10,13 +10,21 @@ from ephemera_client.errors import (
     KeysUnavailable,
     ReplayCacheUnavailable,
     RequestMalformed,
+    RevocationsUnavailable,
     TokenMissing,
     TokenRefused,
 )
 
-Refused = TokenRefused | RequestMalformed | KeysUnavailable | ReplayCacheUnavailable
+Unavailable = KeysUnavailable | RevocationsUnavailable | ReplayCacheUnavailable
+Refused = TokenRefused | RequestMalformed | Unavailable
 
-REFUSALS = (TokenRefused, RequestMalformed, KeysUnavailable, ReplayCacheUnavailable)
+REFUSALS = (
+    TokenRefused,
+    RequestMalformed,
+    KeysUnavailable,
+    RevocationsUnavailable,
+    ReplayCacheUnavailable,
+)
 """What a request may be answered with; any other error is a mistake in the program."""
 
 # Seconds: what is down is looked at again within these, and a caller's own token lives for longer.
@@ -85,7 +93,7 @@ def refuse(error: Refused, *, realm: str) -> Refusal:
     The caller learns the error and its stable `reason`. The text may quote configuration, so it is
     left to the API's own log.
     """
-    if isinstance(error, (KeysUnavailable, ReplayCacheUnavailable)):
+    if isinstance(error, Unavailable):
         told = {"error": "temporarily_unavailable", "reason": error.code}
         return _refusal(error.status, ("retry-after", _RETRY_AFTER), told)
     told = {"error": _error(error), "reason": error.code}

@@ -164,13 +164,20 @@ class Http:
         if process == os.getpid():
             pool.close()
 
+    def interrupt(self) -> None:
+        """Let an exchange under way in another thread fail now."""
+        process, _ = self._home
+        if process == os.getpid():
+            self._backend.interrupt()
+
     def _open(self) -> httpcore.ConnectionPool:
+        self._backend = DeadlineBackend(link_local=self._link_local)
         return httpcore.ConnectionPool(
             ssl_context=self._tls,
             max_connections=_CONNECTIONS,
             max_keepalive_connections=_CONNECTIONS,
             keepalive_expiry=_IDLE_SECONDS,
-            network_backend=DeadlineBackend(link_local=self._link_local),
+            network_backend=self._backend,
         )
 
 

@@ -15,10 +15,12 @@ from ephemera_client import instant
 from ephemera_issuer.authentication import Authentication
 from ephemera_issuer.authentication.client_keys import ClientKeys
 from ephemera_issuer.edge.errors import failure, http_refusal
+from ephemera_issuer.edge.feed import FeedEndpoint, Watched
 from ephemera_issuer.edge.health import alive, readiness_endpoint
 from ephemera_issuer.edge.introspection import introspection
 from ephemera_issuer.edge.keys import keys_endpoint
 from ephemera_issuer.edge.metadata import (
+    FEED_PATH,
     INTROSPECTION_PATH,
     KEYS_PATH,
     REVOCATION_PATH,
@@ -40,7 +42,7 @@ if TYPE_CHECKING:
     Background: TypeAlias = Callable[[], Coroutine[Any, Any, None]]
 
 
-class Keeper(Revoking, Protocol):
+class Keeper(Revoking, Watched, Protocol):
     """Keeps the snapshot current."""
 
     async def run(self) -> None:
@@ -73,10 +75,16 @@ def create_app(  # noqa: PLR0913 - the parts of an issuer
     @contextlib.asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         async with anyio.create_task_group() as tasks:
-            for work in (keeper.run, *background):
+            for work in (keeper.run, end_waits, *background):
                 tasks.start_soon(work)
             yield
             tasks.cancel_scope.cancel()
+
+    ending = ending or Ending()
+
+    async def end_waits() -> None:
+        await ending.wait()
+        feed.end()
 
     authentication = Authentication(
         issuer=issuer, keys=ClientKeys(hosts=jwks_uri_hosts, clock=clock)
@@ -90,6 +98,7 @@ def create_app(  # noqa: PLR0913 - the parts of an issuer
     )
     introspect = presented(introspection(keeper, issuer=issuer, clock=clock))
     revoke = presented(revocation(keeper, issuer=issuer, clock=clock))
+    feed = FeedEndpoint(keeper, clock=clock)
     metadata = metadata_endpoint(issuer)
     app = Starlette(
         # The router tries them in turn, so the busiest comes first.
@@ -97,11 +106,12 @@ def create_app(  # noqa: PLR0913 - the parts of an issuer
             Route(TOKEN_PATH, token, methods=["POST"]),
             Route(INTROSPECTION_PATH, introspect, methods=["POST"]),
             Route(KEYS_PATH, keys_endpoint(keeper)),
+            Route(FEED_PATH, feed, methods=["GET"]),
             Route(REVOCATION_PATH, revoke, methods=["POST"]),
             Route("/.well-known/oauth-authorization-server", metadata),
             Route("/.well-known/openid-configuration", metadata),
             Route("/healthz", alive),
-            Route("/readyz", readiness_endpoint(keeper, ending=ending or Ending(), clock=clock)),
+            Route("/readyz", readiness_endpoint(keeper, ending=ending, clock=clock)),
         ],
         exception_handlers={HTTPException: http_refusal, Exception: failure},
         lifespan=lifespan,

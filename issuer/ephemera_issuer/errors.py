@@ -6,6 +6,8 @@
     ├── RegistryInvalid        registry files have problems; nothing was applied
     ├── SecretFileProblem      a generated secret cannot be written to its file; nothing was applied
     ├── UnknownClient          no client of that name is in the registry
+    ├── UnknownAudience        nor is there an audience of that name
+    ├── RevocationRefused      what is to be revoked cannot be, as it was named; nothing was written
     ├── RollRefused            a client would have too many credentials, or none
     ├── InitRefused            files to start from are there already, or cannot be written
     ├── SettingsInvalid        a setting, or the name of one, is wrong; nothing was started
@@ -18,6 +20,7 @@
     └── RequestRefused         a token request is refused, with the `error` of RFC 6749 §5.2
         ├── PolicyRefused      because policy says so; it names the rule
         └── Unavailable        because something cannot be known just now; it says when to come back
+            └── Overcrowded    because too many requests wait already
 
 Texts may quote configuration and file names, never a secret and never what a caller sent.
 HTTP statuses are the business of `edge`.
@@ -81,6 +84,14 @@ class SecretFileProblem(IssuerError):
 
 class UnknownClient(IssuerError):
     """No client of that name is in the registry."""
+
+
+class UnknownAudience(IssuerError):
+    """No audience of that name is in the registry."""
+
+
+class RevocationRefused(IssuerError):
+    """What is to be revoked cannot be, as it was named; the database is as it was."""
 
 
 class RollRefused(IssuerError):
@@ -147,3 +158,11 @@ class Unavailable(RequestRefused):
     def __init__(self, description: str, *, retry_after: int = 1) -> None:
         self.retry_after = retry_after
         super().__init__("temporarily_unavailable", description)
+
+
+class Overcrowded(Unavailable):
+    """Too many requests wait for news already; `of_address` says whether one caller's alone do."""
+
+    def __init__(self, description: str, *, of_address: bool) -> None:
+        self.of_address = of_address
+        super().__init__(description)

@@ -24,7 +24,7 @@ from ephemera_keys import jwks
 from ephemera_keys.ring import CONTRACT
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from sqlalchemy import Connection
 
@@ -90,6 +90,7 @@ class SnapshotKeeper:
         self.current: Snapshot | None = None
         self._clock = clock
         self._refreshing = threading.Lock()
+        self._watchers: tuple[Callable[[Snapshot], None], ...] = ()
 
     def refresh(self) -> Snapshot:
         """Look at the database, load what changed, and make it current. Safe from any thread.
@@ -103,7 +104,13 @@ class SnapshotKeeper:
             now = self._clock()
             with self.database.read() as connection:
                 self.current = self._load(connection, now)
+            for told in self._watchers:
+                told(self.current)
             return self.current
+
+    def watch(self, told: Callable[[Snapshot], None]) -> None:
+        """Call `told` with each snapshot from now on, in the thread that refreshes: be quick."""
+        self._watchers += (told,)
 
     def revoke(self, token: IssuedToken) -> None:
         """Revoke one token, here at once and at other replicas when they refresh. Safe as above.

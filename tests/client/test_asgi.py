@@ -262,7 +262,7 @@ async def test_a_websocket_is_refused_with_a_response_where_the_server_can(
 
 @pytest.mark.parametrize("extensions", [None, {"websocket.http.response": {}}])
 async def test_a_scope_demanded_on_an_open_websocket_ends_it(
-    extensions: dict[str, Any] | None, issuer: Issuer, verifier: AsyncVerifier
+    extensions: dict[str, Any] | None, issuer: FakeIssuer, verifier: AsyncVerifier
 ) -> None:
     async def late(scope: Scope, _: Receive, send: Send) -> None:
         await send({"type": "websocket.accept"})
@@ -274,7 +274,7 @@ async def test_a_scope_demanded_on_an_open_websocket_ends_it(
 
 
 async def test_a_scope_demanded_on_a_websocket_that_has_ended_is_not_hidden(
-    issuer: Issuer, verifier: AsyncVerifier
+    issuer: FakeIssuer, verifier: AsyncVerifier
 ) -> None:
     async def late(scope: Scope, _: Receive, send: Send) -> None:
         await send({"type": "websocket.close"})

@@ -23,7 +23,7 @@ from ephemera_issuer.snapshot import Snapshot
 from ephemera_keys import Algorithm, KeyRing, LocalSigner, generate, jwks, public_jwk
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Collection
+    from collections.abc import AsyncIterator, Callable, Collection
 
     from ephemera_client import ReplayCache
     from ephemera_issuer import app
@@ -91,8 +91,19 @@ class Keeper:
 
     current: Snapshot | None = field(default_factory=snapshot)
 
+    watchers: list[Callable[[Snapshot], None]] = field(default_factory=list)
+
     async def run(self) -> None:
         await anyio.sleep_forever()
+
+    def watch(self, told: Callable[[Snapshot], None]) -> None:
+        self.watchers.append(told)
+
+    def replace(self, snapshot: Snapshot) -> None:
+        """Bring another snapshot, as a refresh does."""
+        self.current = snapshot
+        for told in self.watchers:
+            told(snapshot)
 
     def revoke(self, token: IssuedToken) -> None:
         raise DatabaseUnusable(f"no database to revoke {token.jti} in")

@@ -146,6 +146,13 @@ class JwksCache:
         self._retry_after = 0.0
         return self._wait(now, None)
 
+    def refresh(self, now: Instant) -> Load | None:
+        """Load past all caches, if there is a document to replace and nothing speaks against it."""
+        self._give_up_overdue(now)
+        if self.document is None or self._flight is not None or self._resting(now):
+            return None
+        return self._begin(now, None, no_cache=True)
+
     def loaded(self, number: int, answer: Answer, now: Instant) -> bool:
         """Take the answer to load `number`, unless that one has been given up; say whether."""
         self._give_up_overdue(now)

@@ -12,6 +12,7 @@ from ephemera_issuer.cli.apply import apply
 from ephemera_issuer.cli.demo import demo
 from ephemera_issuer.cli.explain import explain
 from ephemera_issuer.cli.init import init
+from ephemera_issuer.cli.revoke import revoke
 from ephemera_issuer.cli.serve import serve
 from ephemera_issuer.errors import IssuerError
 from ephemera_keys import KeysError
@@ -31,6 +32,7 @@ app.command()(init)
 app.command()(serve)
 app.command()(apply)
 app.command()(explain)
+app.command()(revoke)
 app.add_typer(clients.app)
 app.add_typer(keys.app)
 app.command()(demo)

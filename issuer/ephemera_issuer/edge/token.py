@@ -9,18 +9,17 @@ from ephemera_issuer import form
 from ephemera_issuer.authentication import unauthenticated
 from ephemera_issuer.edge.errors import refusal, unavailable
 from ephemera_issuer.edge.posted import credentials, read
-from ephemera_issuer.errors import RequestRefused, Unavailable
+from ephemera_issuer.errors import RequestRefused
 from ephemera_issuer.mint import mint
-from ephemera_issuer.policy import decide
+from ephemera_issuer.policy import decide, require_settled
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
-    from ephemera_client.instant import Clock, Instant
+    from ephemera_client.instant import Clock
     from ephemera_issuer.authentication import Authentication
     from ephemera_issuer.edge import Current
     from ephemera_issuer.policy import Decision
-    from ephemera_issuer.snapshot import Snapshot
     from ephemera_issuer.spent import SpentAssertions
 
 
@@ -88,7 +87,7 @@ class TokenEndpoint:
                 raise unauthenticated()
             client = found
         decision = decide(snapshot, client, request)
-        _require_settled(snapshot, decision, now)
+        require_settled(snapshot.revocations, decision, now.wall)
         if caller.assertion is not None:
             await self._spent.claim(caller.assertion, now)
         tokens = [
@@ -96,12 +95,6 @@ class TokenEndpoint:
             for _ in range(request.number)
         ]
         return _granted(decision, tokens)
-
-
-def _require_settled(snapshot: Snapshot, decision: Decision, now: Instant) -> None:
-    seconds = snapshot.revocations.unsettled(decision.client_id, decision.audience, now.wall)
-    if seconds:
-        raise Unavailable("tokens of this client were revoked just now", retry_after=seconds)
 
 
 def _granted(decision: Decision, tokens: list[str]) -> bytes:
