@@ -112,7 +112,7 @@ class Routes:
 def _with_token(request: httpx.Request, token: IssuedToken) -> httpx.Request:
     # A copy: on the caller's own request the token would outlive the call, in logs and retries.
     # Made by the constructor, it would cost more than all the rest of this module.
-    headers = request.headers.copy()
+    headers = httpx.Headers(request.headers)
     headers["Authorization"] = f"Bearer {token}"
     sent = httpx.Request.__new__(httpx.Request)
     sent.__dict__.update(request.__dict__, headers=headers)

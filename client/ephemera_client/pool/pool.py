@@ -4,12 +4,14 @@ Threads fill it for tasks too, since no task may outlive the one that began it. 
 so that neither a process nor an event loop waits for a refill.
 """
 
+import contextlib
 import math
 import os
 import random
 import threading
 import weakref
 from collections.abc import Callable, Iterable
+from queue import Empty, SimpleQueue
 from typing import NoReturn, SupportsIndex
 
 import anyio
@@ -31,6 +33,8 @@ from ephemera_client.token_source import TokenSource
 Key = tuple[str, frozenset[str] | None, int | None]
 
 _MANY_STOCKS = 100
+# A thread that has nothing to fill waits as long for more.
+_IDLE_SECONDS = 10.0
 
 
 class Pool:
@@ -58,7 +62,9 @@ class Pool:
     def _begin(self) -> None:
         self._lock = threading.Lock()
         self._over = threading.Event()
-        self._flying = 0
+        self._work: SimpleQueue[Stock | None] = SimpleQueue()
+        self._idle = 0
+        self._busy = 0
 
     def ask(
         self,
@@ -83,7 +89,7 @@ class Pool:
             stock = self._stock((audience, scopes, lifetime), now)
             found = stock.take(now, deadline, instead_of)
             begins = stock.begins(now)
-            self._flying += begins
+            self._busy += begins
         if begins:
             self._launch(stock)
         return found
@@ -123,7 +129,10 @@ class Pool:
             for ticket in ended:
                 ticket.error = _closed()
             self._stocks.clear()
-            last = self._flying == 0
+            last = self._busy == 0
+            for _ in range(self._idle):
+                self._work.put(None)
+            self._idle = 0
         self._over.set()
         self._wake(ended)
         if last:
@@ -188,28 +197,51 @@ class Pool:
                 self._leave(ticket)
 
     def _launch(self, stock: Stock) -> None:
+        with self._lock:
+            if self._idle:
+                self._idle -= 1
+                self._work.put(stock)
+                return
         try:
-            Flight(lambda: self._work(stock))
+            Flight(lambda: self._fill_all(stock))
         except RuntimeError:
             error = IssuerUnavailable("no token: no thread can be started", cause_code="no_thread")
             with self._lock:
-                self._flying -= 1
+                self._busy -= 1
                 ended = stock.failed(None, error, self._clock())
             self._wake(ended)
 
-    def _work(self, stock: Stock) -> None:
-        try:
-            while (step := self._step(stock)) is not None:
-                if isinstance(step, Order):
-                    self._wake(self._carry_out(stock, step))
-                else:
-                    self._over.wait(step)
-        finally:
-            with self._lock:
-                self._flying -= 1
-                last = self._closed and self._flying == 0
+    def _fill_all(self, first: Stock) -> None:
+        stock: Stock | None = first
+        while stock is not None:
+            self._fill(stock)
+            stock = self._next_work()
+
+    def _next_work(self) -> Stock | None:
+        # To start a thread costs the caller, and so its event loop, milliseconds on a busy machine.
+        with self._lock:
+            self._busy -= 1
+            closed, last = self._closed, self._busy == 0
+            self._idle += not closed
+        if closed:
             if last:
                 self._source.close()
+            return None
+        try:
+            return self._work.get(timeout=_IDLE_SECONDS)
+        except Empty:
+            with self._lock:
+                with contextlib.suppress(Empty):
+                    return self._work.get_nowait()
+                self._idle -= 1
+                return None
+
+    def _fill(self, stock: Stock) -> None:
+        while (step := self._step(stock)) is not None:
+            if isinstance(step, Order):
+                self._wake(self._carry_out(stock, step))
+            else:
+                self._over.wait(step)
 
     def _step(self, stock: Stock) -> Order | float | None:
         with self._lock:
