@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable, Mapping
 from types import TracebackType
-from typing import Self
+from typing import NoReturn, Self, SupportsIndex
 
 from ephemera_client import instant
 from ephemera_client.credential import Credential
@@ -48,6 +48,9 @@ class _Client:
         self._pool = Pool(source, size=pool_size, reusable=reusable, timeout=timeout, clock=clock)
         self._unencrypted_hosts = unencrypted_hosts
         self._ca_file = ca_file
+
+    def __reduce_ex__(self, protocol: SupportsIndex, /) -> NoReturn:
+        raise TypeError("a token client is not pickled or copied: what it holds is handed out once")
 
 
 class TokenClient(_Client):

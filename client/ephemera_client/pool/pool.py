@@ -12,7 +12,6 @@ import threading
 import weakref
 from collections.abc import Callable, Iterable
 from queue import Empty, SimpleQueue
-from typing import NoReturn, SupportsIndex
 
 import anyio
 
@@ -137,9 +136,6 @@ class Pool:
         self._wake(ended)
         if last:
             self._source.close()
-
-    def __reduce_ex__(self, protocol: SupportsIndex, /) -> NoReturn:
-        raise TypeError("tokens are not pickled or copied, and so no pool of them is")
 
     def _patience(self, timeout: float | None) -> float:
         if timeout is None:
