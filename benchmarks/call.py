@@ -1,10 +1,10 @@
 """What a token of the pool adds to a call, against the same call without one: `make bench`.
 
-A caller with `httpx.AsyncClient` and an API under uvicorn, each a process of its own; the issuer is
-the caller's, answering at once with tokens made beforehand. Variants take turns call by call, so
-that a machine that is busy for a while is busy for all of them. The caller's processor time, refills
-of the pool included, is what a token costs it; the clock's has the API's share too, and the noise
-of whatever else runs.
+A caller with `httpx.AsyncClient` and an API under uvicorn, each a process of its own; the issuer
+answers at once with tokens made beforehand. Variants take turns call by call, so a machine that
+is busy for a while is busy for all of them. The caller's processor time, refills of the pool
+included, is what a token costs it; the clock's has the API's share too, and the noise of whatever
+else runs.
 """
 
 import asyncio

@@ -46,8 +46,8 @@ class Tokens(Protocol):
         audience: str,
         *,
         scopes: Collection[str] | None,
-        timeout: float | None,
-        instead_of: IssuedToken | None,
+        timeout: float | None = None,
+        instead_of: IssuedToken | None = None,
     ) -> IssuedToken:
         """Return a token that nobody else is given."""
         ...
@@ -61,8 +61,8 @@ class AsyncTokens(Protocol):
         audience: str,
         *,
         scopes: Collection[str] | None,
-        timeout: float | None,  # noqa: ASYNC109 - as TokenClient.get
-        instead_of: IssuedToken | None,
+        timeout: float | None = None,  # noqa: ASYNC109 - as TokenClient.get
+        instead_of: IssuedToken | None = None,
     ) -> IssuedToken:
         """Return a token that nobody else is given."""
         ...

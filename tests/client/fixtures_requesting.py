@@ -215,6 +215,7 @@ class Issuer:
         self.planned: list[Reply | None] = []
         self.token_requests: list[dict[str, str]] = []
         self.discoveries = 0
+        self.clock: Callable[[], int] = lambda: int(time.time())
         self.metadata: dict[str, Any] = {}
         self.said: dict[str, Any] = {"single_use": True}
         self._key = ec.generate_private_key(ec.SECP256R1())
@@ -230,7 +231,7 @@ class Issuer:
         return {"keys": [{"kty": "EC", "crv": "P-256", "x": x, "y": y, "kid": "k", "alg": "ES256"}]}
 
     def mint(self, audience: str, scope: str = "", **changes: Any) -> str:
-        now = int(time.time())
+        now = self.clock()
         claims = {
             "iss": self.origin,
             "sub": "orders",
