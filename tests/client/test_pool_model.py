@@ -23,14 +23,14 @@ class Life(RuleBasedStateMachine):
         super().__init__()
         self.shop = Shop(size=20, most=5)
         self.given: list[IssuedToken] = []
-        self.line: list[Ticket] = []
+        self.line: dict[Ticket, int] = {}
         self.orders: list[tuple[Order, bool]] = []
         self.workers = 0
         self.spoiled = 0
 
-    def _give(self, token: IssuedToken) -> None:
+    def _give(self, token: IssuedToken, spoiled: int) -> None:
         assert token not in self.given
-        assert token.batch > self.spoiled
+        assert token.batch > spoiled
         assert token.expires_at > self.shop.clock().wall
         self.given.append(token)
 
@@ -43,7 +43,6 @@ class Life(RuleBasedStateMachine):
     @rule(which=st.integers(0, 1000))
     def a_token_is_refused(self, which: int) -> None:
         token = self.given[which % len(self.given)]
-        self.spoiled = max(self.spoiled, self.shop.stock._spoiled)
         if token.batch > self.spoiled:
             self.spoiled = self.shop.stock._batch
         self._ask(token)
@@ -55,9 +54,9 @@ class Life(RuleBasedStateMachine):
         except IssuerUnavailable:
             return
         if isinstance(found, Ticket):
-            self.line.append(found)
+            self.line[found] = self.spoiled
         else:
-            self._give(found)
+            self._give(found, self.spoiled)
 
     @rule()
     def a_worker_begins(self) -> None:
@@ -99,17 +98,17 @@ class Life(RuleBasedStateMachine):
     @precondition(lambda self: self.line)
     @rule(which=st.integers(0, 1000))
     def a_call_collects(self, which: int) -> None:
-        ticket = self.line[which % len(self.line)]
+        ticket = list(self.line)[which % len(self.line)]
         if ticket.settled:
-            self.line.remove(ticket)
-            # Refused meanwhile, what it was given goes out all the same: it was given before.
-            if ticket.held and ticket.held.token.batch > self.spoiled:
-                self._give(ticket.held.token)
+            spoiled = self.line.pop(ticket)
+            if ticket.held:
+                self._give(ticket.held.token, spoiled)
 
     @precondition(lambda self: self.line)
     @rule(which=st.integers(0, 1000))
     def a_call_is_cancelled(self, which: int) -> None:
-        ticket = self.line.pop(which % len(self.line))
+        ticket = list(self.line)[which % len(self.line)]
+        del self.line[ticket]
         self.shop.stock.leave(ticket, self.shop.clock())
 
     @rule(seconds=st.sampled_from([0.05, 0.3, 1.5, 6, 40, 200]))
@@ -118,7 +117,7 @@ class Life(RuleBasedStateMachine):
         if seconds > 1:
             for ticket in self.line:
                 self.shop.stock.leave(ticket, self.shop.clock())
-            self.line = []
+            self.line = {}
         self.shop.clock.advance(seconds)
 
     @invariant()
