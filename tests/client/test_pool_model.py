@@ -111,6 +111,15 @@ class Life(RuleBasedStateMachine):
         del self.line[ticket]
         self.shop.stock.leave(ticket, self.shop.clock())
 
+    @rule()
+    def all_requests_are_sent_and_land(self) -> None:
+        for which in range(len(self.orders)):
+            self.a_request_is_sent(which)
+        while self.orders:
+            self.a_request_lands(0)
+        for which in reversed(range(len(self.line))):
+            self.a_call_collects(which)
+
     @rule(seconds=st.sampled_from([0.05, 0.3, 1.5, 6, 40, 200]))
     def time_goes_on(self, seconds: float) -> None:
         # A call is gone within its patience, whatever it was given.
