@@ -19,8 +19,9 @@ def issuer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Issuer]:
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def tokens(issuer: Issuer) -> Iterator[TokenClient]:
+    # For each test: what is pooled from before an API began, the API refuses.
     credential = ClientSecret(issuer.client_secret)
     with TokenClient(issuer.url, client_id="orders", credential=credential) as client:
         yield client
