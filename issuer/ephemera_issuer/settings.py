@@ -9,9 +9,10 @@ import re
 from pathlib import Path  # noqa: TC003 - pydantic reads the annotation
 from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import AfterValidator, BeforeValidator, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from ephemera_issuer import database_url
 from ephemera_issuer.errors import SettingsInvalid
 
 PREFIX = "EPHEMERA_"
@@ -95,17 +96,15 @@ def _check_hosts(names: tuple[str, ...]) -> tuple[str, ...]:
 _Hosts = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), AfterValidator(_check_hosts)]
 
 
-def _check_database_url(text: str) -> str:
-    # A URL may carry a password, so no message quotes it.
-    if text != "sqlite://" and not re.fullmatch(r"sqlite:///(?!:memory:)[^?#]+", text):
-        raise ValueError("must be sqlite:///PATH (sqlite:////PATH for an absolute path)")
-    return text
+_DatabaseUrl = Annotated[str, AfterValidator(database_url.check)]
 
 
 def _check_replay_url(text: str) -> str:
     if text == "sqlite://":
         raise ValueError("must be sqlite:///PATH: in memory, a restart would forget what is spent")
-    return _check_database_url(text)
+    if not text.startswith(database_url.SQLITE):
+        raise ValueError("must be sqlite:///PATH (sqlite:////PATH for an absolute path)")
+    return database_url.check(text)
 
 
 class Settings(BaseSettings):
@@ -126,7 +125,7 @@ class Settings(BaseSettings):
 
     issuer: Annotated[str, AfterValidator(_check_issuer)] | None = None
     listen: Annotated[str, AfterValidator(_check_listen)] = "127.0.0.1:8700"
-    database_url: Annotated[str, AfterValidator(_check_database_url)] = "sqlite:///ephemera.db"
+    database_url: _DatabaseUrl = Field("sqlite:///ephemera.db", repr=False)
     sealing_key_file: Path | None = None
     replay_url: Annotated[str, AfterValidator(_check_replay_url)] | None = None
     jwks_uri_hosts: _Hosts = ()

@@ -14,7 +14,7 @@ from ephemera_client.errors import (
     TokenReplayed,
 )
 from ephemera_issuer.authentication import assertion
-from ephemera_issuer.errors import LedgerUnusable, Unavailable
+from ephemera_issuer.errors import LedgerUnusable, SettingsInvalid, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -65,11 +65,18 @@ def opened_ledger(url: str | None, *, database: Database, clock: Clock) -> Itera
 
     Raises:
         LedgerUnusable: There is no opening it.
+        SettingsInvalid: The database is on a server, and no `url` says which ledger its replicas
+            share.
     """
     if url is not None:
         path = Path(url.removeprefix(_SCHEME))
     elif database.path is not None:
         path = database.path.with_suffix(SUFFIX)
+    elif database.remote:
+        raise SettingsInvalid(
+            f"EPHEMERA_REPLAY_URL: must be set for {database.location}: replicas that share no "
+            "ledger would each accept the same assertion"
+        )
     else:
         yield SingleProcessReplayCache(clock=clock)
         return

@@ -12,6 +12,8 @@ from ephemera_issuer.cli.apply import apply
 from ephemera_issuer.cli.demo import demo
 from ephemera_issuer.cli.explain import explain
 from ephemera_issuer.cli.init import init
+from ephemera_issuer.cli.migrate import migrate
+from ephemera_issuer.cli.sealing_key import new_sealing_key
 from ephemera_issuer.cli.serve import serve
 from ephemera_issuer.errors import IssuerError
 from ephemera_keys import KeysError
@@ -33,7 +35,9 @@ app.command()(apply)
 app.command()(explain)
 app.add_typer(clients.app)
 app.add_typer(keys.app)
+app.command()(migrate)
 app.command()(demo)
+keys.app.command()(new_sealing_key)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
