@@ -50,6 +50,28 @@ def open_sealing_keys(database: Database, *, file: Path | None) -> SealingKeys:
         raise SealingKeyProblem(f"the sealing key: {file}: {error.strerror}") from error
 
 
+def sealing_keys_for_new(database: Database, *, file: Path | None) -> SealingKeys:
+    """Read or make the sealing keys where all signing keys are about to be new.
+
+    What sealed the old ones may be lost. On a server it is not made here either.
+
+    Raises:
+        SealingKeyProblem: The file cannot be used or made.
+    """
+    if database.remote:
+        return _shared(database, file)
+    if file is None:
+        if database.path is None:
+            return SealingKeys([SealingKey.generate()])
+        file = database.path.with_suffix(SUFFIX)
+    try:
+        return _make(file)
+    except SealingKeyInvalid as error:
+        raise SealingKeyProblem(f"the sealing key: {error}") from error
+    except OSError as error:
+        raise SealingKeyProblem(f"the sealing key: {file}: {error.strerror}") from error
+
+
 def _shared(database: Database, file: Path | None) -> SealingKeys:
     advice = (
         "one sealing key is for all replicas, kept apart from the database; "

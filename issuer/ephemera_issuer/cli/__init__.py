@@ -9,6 +9,7 @@ import typer
 
 from ephemera_issuer.cli import clients, keys
 from ephemera_issuer.cli.apply import apply
+from ephemera_issuer.cli.backup import backup, restore
 from ephemera_issuer.cli.demo import demo
 from ephemera_issuer.cli.explain import explain
 from ephemera_issuer.cli.init import init
@@ -36,6 +37,8 @@ app.command()(explain)
 app.add_typer(clients.app)
 app.add_typer(keys.app)
 app.command()(migrate)
+app.command()(backup)
+app.command()(restore)
 app.command()(demo)
 keys.app.command()(new_sealing_key)
 

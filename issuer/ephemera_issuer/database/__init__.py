@@ -14,7 +14,7 @@ from ephemera_issuer.database.sqlite import IN_MEMORY
 from ephemera_issuer.database.transactions import Database
 from ephemera_issuer.errors import DatabaseMissing, DatabaseOutdated, SettingsInvalid
 
-__all__ = ["IN_MEMORY", "Database", "connect", "found", "open_database", "prepare"]
+__all__ = ["IN_MEMORY", "Database", "connect", "found", "make_room", "open_database", "prepare"]
 
 
 def open_database(url: str, *, create: bool) -> Database:
@@ -82,12 +82,23 @@ def prepare(database: Database, *, create: bool, migrating: bool = False) -> Non
             f"{database.location}: its tables are of an older version (revision {revision}, this "
             f"version wants {migration.head()}); `ephemera migrate` brings them up to date"
         )
-    if database.path is not None:
-        sqlite.use_wal(database.path)
+    make_room(database)
     # In one transaction: killed, it leaves the tables as they were. Of several at once, one does
     # it and the others find it done.
     with database.write() as connection:
         migration.upgrade(connection, location=database.location)
+
+
+def make_room(database: Database) -> None:
+    """See that there is a place for tables: a file of SQLite's, if it is one.
+
+    Raises:
+        DatabaseUnusable: There is something else.
+    """
+    if database.path is not None:
+        sqlite.make_file(database.path)
+        found(database)
+        sqlite.use_wal(database.path)
 
 
 def found(database: Database) -> str | None:

@@ -47,6 +47,11 @@ def is_current(revision: str) -> bool:
     return revision == head()
 
 
+def is_known(revision: object) -> bool:
+    """Whether this version has heard of the revision."""
+    return revision in {known.revision for known in _scripts().walk_revisions()}
+
+
 def steps(revision: str | None) -> list[Step]:
     """The revisions that a database still lacks, in the order of their application."""
     between = _scripts().iterate_revisions("head", revision or "base")
@@ -73,11 +78,10 @@ def revision_of(found: Tables, *, location: str) -> str | None:
     if not set(found.names) >= _OURS:
         raise DatabaseUnusable(f"{location}: holds tables of another program")
     revision = next(iter(found.revisions), None)
-    scripts = _scripts()
-    if revision not in {known.revision for known in scripts.walk_revisions()}:
+    if revision is None or not is_known(revision):
         raise DatabaseTooNew(
             f"{location}: a newer version of Ephemera wrote this database (its tables are of "
-            f"revision {revision}, this version knows up to {scripts.get_current_head()}); "
+            f"revision {revision}, this version knows up to {head()}); "
             "it was left untouched: upgrade Ephemera, or restore a backup made before"
         )
     return revision
