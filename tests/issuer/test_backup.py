@@ -287,9 +287,13 @@ def test_a_backup_of_an_older_version_is_taken_as_it_is_and_restored_as_this_one
             patch.setattr(migration, "upgrade", older)
             with closing(open_database(url, create=True)) as database:
                 with database.write() as connection:
-                    columns = "(:id, 'read', 60, true, false, false, 1, '')"
-                    insert = text("INSERT INTO audiences VALUES " + columns)
-                    connection.execute(insert, {"id": BILLING})
+                    connection.execute(
+                        text(
+                            "INSERT INTO audiences "
+                            "VALUES (:id, 'read', 60, true, false, false, 1, '')"
+                        ),
+                        {"id": BILLING},
+                    )
                     connection.exec_driver_sql("UPDATE state SET registry_version = 1")
                 backup = taken(database)
                 assert found(database) == backup.revision == "0002"

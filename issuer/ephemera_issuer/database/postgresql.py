@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import threading
     from collections.abc import Callable, Iterator
 
-    from sqlalchemy.engine.interfaces import Dialect
+    from sqlalchemy.engine.interfaces import DBAPIConnection, Dialect
     from sqlalchemy.pool import ConnectionPoolEntry
 
 CONNECTIONS = 4
@@ -75,13 +75,21 @@ def database(url: str) -> Database:
     """The database at this URL, as it is; nothing connects yet."""
     server = database_url.server(url)
     engine = _engine(server)
-    return Database(
+    made = Database(
         engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True),
         # In REPEATABLE READ a writer would see the moment before its turn came.
         engine.execution_options(isolation_level="READ COMMITTED"),
         location=server.location,
         remote=True,
     )
+
+    @event.listens_for(engine, "checkin")
+    def checkin(connection: DBAPIConnection | None, _entry: ConnectionPoolEntry) -> None:
+        # Of a thread that nobody waits for any more.
+        if made.closed and connection is not None:
+            connection.close()
+
+    return made
 
 
 def parameters(server: database_url.Server) -> dict[str, Any]:

@@ -34,6 +34,7 @@ class Database:
         location: What messages call it.
         path: Its file; None in memory, and on a server.
         remote: Whether it is on a server, which may be away, and which other machines share.
+        closed: Whether `close` has been called.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class Database:
         self.location = location
         self.path = path
         self.remote = remote
+        self.closed = False
         self._reading = reading.execution_options(**{WRITES: False})
         self._writing = writing.execution_options(**{WRITES: True})
         # In memory there is one connection, so transactions take turns; the others have a pool.
@@ -92,7 +94,8 @@ class Database:
         return self._reading.raw_connection()
 
     def close(self) -> None:
-        """Close every connection that is not in use."""
+        """Close every connection that is not in use, and on a server the others after their use."""
+        self.closed = True
         self._reading.dispose()
 
 
