@@ -15,7 +15,7 @@ export PIP_NO_INPUT := 1
 INSTALL := $(BIN)/python -m pip install --quiet --no-deps --require-hashes --requirement
 PACKAGES := keys client issuer
 
-.PHONY: help demo test lint types contracts unit bench format fuzz lock clean
+.PHONY: help demo test lint types contracts unit bench soak format fuzz lock clean
 .DEFAULT_GOAL := help
 
 help: ## List what can be made
@@ -42,6 +42,10 @@ unit: $(VENV)/dev.stamp $(NODE)/.stamp
 bench: $(VENV)/dev.stamp ## Measure what verifying a token costs
 	@$(BIN)/python benchmarks/verify.py
 
+TOKENS := 1000000
+soak: $(VENV)/dev.stamp ## Mint TOKENS tokens on SQLite and on PostgreSQL; their databases must stay as they are
+	@cd tests && ../$(BIN)/python -m system.soak $(TOKENS)
+
 format: $(VENV)/dev.stamp ## Format the code and mend what can be mended
 	$(BIN)/ruff check --fix-only
 	$(BIN)/ruff format
@@ -60,7 +64,7 @@ COMPILE := $(VENV)-lock/bin/uv pip compile - --universal --python-version 3.11 -
 
 lock: ## Resolve requirements.lock (everything) and requirements-run.lock (what runs) anew
 	test -x $(VENV)-lock/bin/uv || { $(PYTHON) -m venv $(VENV)-lock && $(VENV)-lock/bin/python -m pip install --quiet uv; }
-	printf './%s\n' $(PACKAGES) './client[redis,prometheus,opentelemetry]' | $(COMPILE) --upgrade --group pyproject.toml:dev --output-file requirements.lock
+	printf './%s\n' $(PACKAGES) './client[redis,prometheus,opentelemetry]' './issuer[postgresql]' | $(COMPILE) --upgrade --group pyproject.toml:dev --output-file requirements.lock
 	printf './%s\n' $(PACKAGES) | $(COMPILE) --constraint requirements.lock --group pyproject.toml:build --output-file requirements-run.lock
 
 clean: ## Remove what this file has made

@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,7 @@ from system.running import threads_client
 
 from ephemera_client import PrivateKeyJWT
 from ephemera_issuer.demo.process import Service
+from ephemera_keys import SealingKeys
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -107,31 +108,52 @@ class Fleet:
     def mint(self, http: httpx.Client, replica: Service) -> int:
         return http.post(f"{replica.url}/oauth2/token", data=self.form()).status_code
 
+    def minting(self, http: httpx.Client, replica: Service, status: int) -> Callable[[], bool]:
+        """Whether a replica answers a token request so by now."""
+        return lambda: self.mint(http, replica) == status
+
     def jwks(self, http: httpx.Client) -> set[tuple[bytes, str]]:
         answers = [http.get(f"{it.url}/.well-known/jwks.json") for it in self.replicas]
         assert {answer.status_code for answer in answers} == {200}
         return {(answer.content, answer.headers["etag"]) for answer in answers}
 
 
-@pytest.fixture
-def fleet(server: PostgresServer, tmp_path: Path) -> Iterator[Fleet]:
+@contextmanager
+def fleet_on(url: str, folder: Path) -> Iterator[Fleet]:
     environment = {
         name: value for name, value in os.environ.items() if not name.startswith("EPHEMERA_")
     } | {
         "EPHEMERA_ISSUER": ISSUER,
-        "EPHEMERA_DATABASE_URL": server.new(),
-        "EPHEMERA_REPLAY_URL": f"sqlite:///{tmp_path / 'spent.db'}",
-        "EPHEMERA_SEALING_KEY_FILE": str(tmp_path / "sealing-key"),
+        "EPHEMERA_DATABASE_URL": url,
+        "EPHEMERA_REPLAY_URL": f"sqlite:///{folder / 'spent.db'}",
+        "EPHEMERA_SEALING_KEY_FILE": str(folder / "sealing-key"),
         "EPHEMERA_LISTEN": "127.0.0.1:0",
     }
-    (tmp_path / "registry.toml").write_text(REGISTRY)
-    made = Fleet(tmp_path, environment)
+    (folder / "registry.toml").write_text(REGISTRY)
+    made = Fleet(folder, environment)
     made.command("ephemera_client", "keygen", "orders")
-    made.command("ephemera_issuer", "keys", "new-sealing-key", "sealing-key")
+    SealingKeys.create(folder / "sealing-key")
     with ExitStack() as stack:
         stack.callback(made.kill)
         yield made
         made.stop()
+
+
+@pytest.fixture(scope="module")
+def fleet(server: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    """Three replicas that were started at much the same time, on an empty database."""
+    with fleet_on(server.new(), tmp_path_factory.mktemp("fleet")) as made:
+        with ThreadPoolExecutor(REPLICAS) as threads:
+            list(threads.map(made.start, [1] * REPLICAS))
+        made.command("ephemera_issuer", "apply", "registry.toml")
+        yield made
+
+
+@pytest.fixture
+def late(server: PostgresServer, tmp_path: Path) -> Iterator[Fleet]:
+    """An issuer of which no replica runs yet, on an empty database."""
+    with fleet_on(server.new(), tmp_path) as made:
+        yield made
 
 
 @pytest.fixture
@@ -149,11 +171,9 @@ def eventually(happened: Callable[[], bool]) -> float:
 
 
 def test_three_replicas_on_one_database_serve_one_issuer(fleet: Fleet, http: httpx.Client) -> None:
-    fleet.start()  # all of them on an empty database, at much the same time
-    fleet.command("ephemera_issuer", "apply", "registry.toml")
     assert len(fleet.jwks(http)) == 1
     for replica in fleet.replicas:
-        eventually(lambda replica=replica: fleet.mint(http, replica) == 200)
+        eventually(fleet.minting(http, replica, 200))
     before = fleet.jwks(http)
     fleet.command("ephemera_issuer", "keys", "rotate", "--emergency")
     eventually(lambda: len(fleet.jwks(http)) == 1 and fleet.jwks(http) != before)
@@ -173,19 +193,12 @@ def test_three_replicas_on_one_database_serve_one_issuer(fleet: Fleet, http: htt
 def test_a_change_of_the_registry_is_in_force_at_every_replica(
     fleet: Fleet, http: httpx.Client
 ) -> None:
-    fleet.command("ephemera_issuer", "apply", "registry.toml")
-    fleet.start()
     took = []
     for number in range(CHANGES):
-        verb, status = (("disable", 401), ("enable", 200))[number % 2]
+        verb, status = (("disable", 400), ("enable", 200))[number % 2]
         fleet.command("ephemera_issuer", "clients", verb, "orders")
         # Counted from when the command has ended, so a change may well be in force before.
-        took.append(
-            max(
-                eventually(lambda it=it, status=status: fleet.mint(http, it) == status)
-                for it in fleet.replicas
-            )
-        )
+        took.append(max(eventually(fleet.minting(http, it, status)) for it in fleet.replicas))
     print(  # noqa: T201 - the figure is the result
         f"{CHANGES} changes in force at each of {REPLICAS} replicas after at most "
         f"{max(took) * 1000:.0f} ms, half of them within {sorted(took)[CHANGES // 2] * 1000:.0f} ms"
@@ -196,69 +209,66 @@ def test_a_change_of_the_registry_is_in_force_at_every_replica(
 def test_replicas_outlive_their_database_and_follow_again_once_it_is_back(
     fleet: Fleet, http: httpx.Client, server: PostgresServer, number: signal.Signals
 ) -> None:
-    fleet.command("ephemera_issuer", "apply", "registry.toml")
-    fleet.start(2)
     for replica in fleet.replicas:
-        assert fleet.mint(http, replica) == 200
-    if number == signal.SIGSTOP:
+        eventually(fleet.minting(http, replica, 200))
+    frozen = number == signal.SIGSTOP
+    if frozen:
         server.signal_all(number)
     else:
         server.stop(number)
     for replica in fleet.replicas:
         assert fleet.mint(http, replica) == 200
         assert http.get(f"{replica.url}/healthz").status_code == 200
-    if number == signal.SIGSTOP:
+    if frozen:
         server.signal_all(signal.SIGCONT)
     else:
         server.start()
-    fleet.command("ephemera_issuer", "clients", "disable", "orders")
-    for replica in fleet.replicas:
-        eventually(lambda replica=replica: fleet.mint(http, replica) == 401)
+    for verb, status in (("disable", 400), ("enable", 200)):
+        fleet.command("ephemera_issuer", "clients", verb, "orders")
+        for replica in fleet.replicas:
+            eventually(fleet.minting(http, replica, status))
 
 
 def test_the_order_of_starting_does_not_matter(
-    fleet: Fleet, http: httpx.Client, server: PostgresServer
+    late: Fleet, http: httpx.Client, server: PostgresServer
 ) -> None:
     server.stop()
-    fleet.start(2)
-    for replica in fleet.replicas:
-        assert http.get(f"{replica.url}/healthz").status_code == 200
-        for path in ("/readyz", "/.well-known/jwks.json"):
-            answer = http.get(replica.url + path)
-            assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
-        assert fleet.mint(http, replica) == 503
-        assert any("waiting_for_the_database" in line for line in replica.output)
+    late.start(1)
+    (replica,) = late.replicas
+    assert http.get(f"{replica.url}/healthz").status_code == 200
+    for path in ("/readyz", "/.well-known/jwks.json"):
+        answer = http.get(replica.url + path)
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+    assert late.mint(http, replica) == 503
+    assert any("waiting_for_the_database" in line for line in replica.output)
     server.start()
-    fleet.command("ephemera_issuer", "apply", "registry.toml")
-    for replica in fleet.replicas:
-        eventually(lambda replica=replica: fleet.mint(http, replica) == 200)
-    assert len(fleet.jwks(http)) == 1
+    late.command("ephemera_issuer", "apply", "registry.toml")
+    eventually(late.minting(http, replica, 200))
 
 
 def test_a_replica_that_waits_for_its_database_ends_when_it_is_told_to(
-    fleet: Fleet, server: PostgresServer
+    late: Fleet, server: PostgresServer
 ) -> None:
     server.signal_all(signal.SIGSTOP)
     try:
-        fleet.start(1)
-        fleet.stop()
+        late.start(1)
+        late.stop()
     finally:
         server.signal_all(signal.SIGCONT)
 
 
-def test_from_sqlite_to_postgresql_by_a_backup(fleet: Fleet, http: httpx.Client) -> None:
-    target = fleet.environment["EPHEMERA_DATABASE_URL"]
-    fleet.environment["EPHEMERA_DATABASE_URL"] = f"sqlite:///{fleet.folder / 'ephemera.db'}"
-    fleet.command("ephemera_issuer", "apply", "registry.toml")
-    fleet.start(1)
-    (before,) = fleet.jwks(http)
-    fleet.command("ephemera_issuer", "backup", "backup.jsonl")
-    fleet.stop()
-    fleet.environment["EPHEMERA_DATABASE_URL"] = target
-    said = fleet.command("ephemera_issuer", "restore", "backup.jsonl")
+def test_from_sqlite_to_postgresql_by_a_backup(late: Fleet, http: httpx.Client) -> None:
+    target = late.environment["EPHEMERA_DATABASE_URL"]
+    late.environment["EPHEMERA_DATABASE_URL"] = f"sqlite:///{late.folder / 'ephemera.db'}"
+    late.command("ephemera_issuer", "apply", "registry.toml")
+    late.start(1)
+    (before,) = late.jwks(http)
+    late.command("ephemera_issuer", "backup", "backup.jsonl")
+    late.stop()
+    late.environment["EPHEMERA_DATABASE_URL"] = target
+    said = late.command("ephemera_issuer", "restore", "backup.jsonl")
     assert "It has new signing keys; revoked: " in said
-    fleet.start(2)
-    (after,) = fleet.jwks(http)
+    late.start(1)
+    (after,) = late.jwks(http)
     assert after != before
-    for replica in fleet.replicas:
-        eventually(lambda replica=replica: fleet.mint(http, replica) == 200)
+    eventually(late.minting(http, late.replicas[0], 200))
