@@ -13,7 +13,12 @@
     ├── SettingsInvalid        a setting, or the name of one, is wrong; nothing was started
     ├── DatabaseUnusable       the database cannot be opened, read or written
     │   ├── DatabaseMissing    there is none where it should be
-    │   └── DatabaseTooNew     a newer version of Ephemera wrote it; it was not touched
+    │   ├── DatabaseTooNew     a newer version of Ephemera wrote it; it was not touched
+    │   ├── DatabaseOutdated   an older version did, and replicas may share it; it was not touched
+    │   └── DatabaseUnreachable  the server that it is on does not answer
+    ├── BackupInvalid          a file is no backup, or not a whole one; nothing was restored
+    ├── BackupNotWritten       a backup cannot be written to its file
+    ├── RestoreRefused         there is something where a backup should go; it was not touched
     ├── SealingKeyProblem      the sealing key is missing, unreadable or another one
     ├── KeysConflict           another process changed the signing keys first; nothing was written
     ├── LedgerUnusable         the ledger of spent assertions cannot be opened
@@ -116,6 +121,29 @@ class DatabaseMissing(DatabaseUnusable):
 
 class DatabaseTooNew(DatabaseUnusable):
     """A newer version of Ephemera wrote this database; nothing in it was changed."""
+
+
+class DatabaseOutdated(DatabaseUnusable):
+    """The tables are of an older version, and not brought up to date unasked: `ephemera migrate`.
+
+    Nothing in the database was changed.
+    """
+
+
+class DatabaseUnreachable(DatabaseUnusable):
+    """The server does not answer, or has no room: it may later, so trying again makes sense."""
+
+
+class BackupInvalid(IssuerError):
+    """The file is no backup, a damaged one, or one of a newer version; nothing was restored."""
+
+
+class BackupNotWritten(IssuerError):
+    """A backup cannot be written where it should go; an older one there is as it was."""
+
+
+class RestoreRefused(IssuerError):
+    """The database is not empty, and was not to be replaced; nothing in it was changed."""
 
 
 class SealingKeyProblem(IssuerError):

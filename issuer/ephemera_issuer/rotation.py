@@ -185,6 +185,26 @@ class SigningKeys:
                 revoke_key(connection, kid, now=now)
         return ring
 
+    def replace(self, connection: Connection, algorithm: Algorithm, *, now: float) -> KeyRing:
+        """Withdraw every key, and make two others; the private halves of the old are not needed.
+
+        Their revocations are for the caller to enter, in the same write transaction.
+
+        Raises:
+            DatabaseUnusable: There is no ring.
+            SettingsInvalid: The keys belong to another issuer.
+        """
+        stored = require_ring(connection)
+        self._require_own(stored)
+        active, pending = self._new_key(algorithm), self._new_key(algorithm)
+        before = stored.ring
+        ring = before.revoke(before.pending.kid, new_pending=active.jwk, now=now)
+        ring = ring.revoke(before.active.kid, new_pending=pending.jwk, now=now)
+        for record in before.retired:
+            ring = ring.revoke(record.kid, new_pending=None, now=now)
+        _write(connection, stored.version, before, ring, [active, pending])
+        return ring
+
     def _read(self) -> StoredRing:
         with self.database.read() as connection:
             stored = require_ring(connection, self.timing)

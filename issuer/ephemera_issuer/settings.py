@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from ephemera_issuer import database_url
 from ephemera_issuer.errors import SettingsInvalid
 from ephemera_keys.ring import MINIMUM_PUBLICATION
 
@@ -104,11 +105,7 @@ def _check_hosts(names: tuple[str, ...]) -> tuple[str, ...]:
 _Hosts = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), AfterValidator(_check_hosts)]
 
 
-def _check_database_url(text: str) -> str:
-    # A URL may carry a password, so no message quotes it.
-    if text != IN_MEMORY and not _SQLITE_FILE.fullmatch(text):
-        raise ValueError("must be sqlite:///PATH (sqlite:////PATH for an absolute path)")
-    return text
+_DatabaseUrl = Annotated[str, AfterValidator(database_url.check)]
 
 
 def _check_replay_url(text: str) -> str:
@@ -151,7 +148,7 @@ class Settings(BaseSettings):
 
     issuer: Annotated[str, AfterValidator(_check_issuer)] | None = None
     listen: Annotated[str, AfterValidator(_check_listen)] = "127.0.0.1:8700"
-    database_url: Annotated[str, AfterValidator(_check_database_url)] = "sqlite:///ephemera.db"
+    database_url: _DatabaseUrl = Field("sqlite:///ephemera.db", repr=False)
     sealing_key_file: Path | None = None
     replay_url: Annotated[str, AfterValidator(_check_replay_url)] | None = Field(None, repr=False)
     replay_ca_file: Path | None = None

@@ -12,8 +12,9 @@ import anyio.to_thread
 import structlog
 from sqlalchemy import select
 
-from ephemera_issuer.database import open_database
-from ephemera_issuer.errors import IssuerError
+from ephemera_issuer.changes import Changes
+from ephemera_issuer.database import connect, prepare
+from ephemera_issuer.errors import DatabaseOutdated, DatabaseUnreachable, IssuerError
 from ephemera_issuer.registry.entries import Registry
 from ephemera_issuer.registry.store import read_registry
 from ephemera_issuer.registry.tables import state
@@ -72,16 +73,19 @@ class SnapshotKeeper:
     """Keeps the snapshot current: `current` is replaced whole, and read without a lock.
 
     `current` is None until the first `refresh`. `clock` tells the instants at which snapshots are
-    confirmed, and must be the one that requests are answered by.
+    confirmed, and must be the one that requests are answered by. `begin` is done with before the
+    first look at the database, as often as it fails.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the parts of a keeper
         self,
         database: Database,
         sealing_keys: SealingKeys,
         issuer: str,
         clock: Clock,
         timing: Timing = CONTRACT,
+        *,
+        begin: Callable[[SnapshotKeeper], None] | None = None,
     ) -> None:
         self.database = database
         self.keys = SigningKeys(
@@ -89,6 +93,7 @@ class SnapshotKeeper:
         )
         self.current: Snapshot | None = None
         self._clock = clock
+        self._begin = begin
         self._refreshing = threading.Lock()
         self._watchers: tuple[Callable[[Snapshot], None], ...] = ()
 
@@ -101,6 +106,9 @@ class SnapshotKeeper:
             SettingsInvalid: They belong to another issuer.
         """
         with self._refreshing:
+            if self._begin is not None:
+                self._begin(self)
+                self._begin = None
             now = self._clock()
             with self.database.read() as connection:
                 self.current = self._load(connection, now)
@@ -125,13 +133,26 @@ class SnapshotKeeper:
         self.refresh()
 
     async def run(self) -> None:
-        """Refresh for ever; a failure is logged once until the database answers again."""
+        """Refresh for ever; a failure is logged once until the database answers again.
+
+        Raises:
+            IssuerError: The database answered for the first time, and cannot be used.
+        """
+        changes = Changes(self.database)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(changes.listen)
+            await self._follow(changes)
+
+    async def _follow(self, changes: Changes) -> None:
         log = structlog.get_logger()
         failing = False
         while True:
             try:
-                await anyio.to_thread.run_sync(self.refresh)
+                # A server that is away can leave a read without an answer for a long time.
+                await anyio.to_thread.run_sync(self.refresh, abandon_on_cancel=self.database.remote)
             except IssuerError as error:
+                if self.current is None and not may_come(error):
+                    raise
                 if not failing:
                     log.warning("snapshot_not_refreshed", reason=str(error))
                 failing = True
@@ -139,7 +160,7 @@ class SnapshotKeeper:
                 if failing:
                     log.info("snapshot_refreshed_again")
                 failing = False
-            await anyio.sleep(REFRESH_EVERY)
+            await changes.wait(REFRESH_EVERY)
 
     def close(self) -> None:
         """Close the database."""
@@ -147,6 +168,8 @@ class SnapshotKeeper:
 
     def _load(self, connection: Connection, now: Instant) -> Snapshot:
         known = self.current
+        if known and known.revocations.epoch != connection.scalar(select(state.c.epoch)):
+            known = None  # a backup was restored: its numbers mean something else
         versions = connection.execute(select(state.c.registry_version, state.c.keys_version)).one()
         revocations = read_revocations(
             connection, known.revocations if known else None, now=now.wall
@@ -178,19 +201,39 @@ def open_keeper(
 ) -> SnapshotKeeper:
     """Open the database of `settings`, make what a first start makes, and take a first snapshot.
 
+    Where the server of the database does not answer yet, or its tables wait for `ephemera migrate`,
+    `current` is None, and `run` does all this as soon as it can.
+
     Raises:
         IssuerError: Any of the database, the sealing key and the signing keys is not usable.
     """
-    database = open_database(settings.database_url, create=True)
+    database = connect(settings.database_url)
     try:
+        if not database.remote:
+            prepare(database, create=True)
         sealing_keys = open_sealing_keys(database, file=settings.sealing_key_file)
-        keeper = SnapshotKeeper(database, sealing_keys, issuer, clock, timing)
-        keeper.keys.make_first(settings.algorithm, now=clock().wall)
-        keeper.refresh()
+
+        def begin(keeper: SnapshotKeeper) -> None:
+            if database.remote:
+                prepare(database, create=True)
+            keeper.keys.make_first(settings.algorithm, now=clock().wall)
+
+        keeper = SnapshotKeeper(database, sealing_keys, issuer, clock, timing, begin=begin)
+        try:
+            keeper.refresh()
+        except IssuerError as error:
+            if not may_come(error):
+                raise
+            structlog.get_logger().warning("waiting_for_the_database", reason=str(error))
     except BaseException:
         database.close()
         raise
     return keeper
+
+
+def may_come(error: IssuerError) -> bool:
+    """Whether what is missing may be on its way, whatever is started first."""
+    return isinstance(error, DatabaseUnreachable | DatabaseOutdated)
 
 
 class _Published(TypedDict):

@@ -16,7 +16,7 @@ from ephemera_client.errors import (
     TokenReplayed,
 )
 from ephemera_issuer.authentication import assertion
-from ephemera_issuer.errors import LedgerUnusable, Unavailable
+from ephemera_issuer.errors import LedgerUnusable, SettingsInvalid, Unavailable
 from ephemera_issuer.settings import REDIS_SCHEMES
 
 if TYPE_CHECKING:
@@ -77,6 +77,8 @@ def opened_ledger(
 
     Raises:
         LedgerUnusable: There is no opening it.
+        SettingsInvalid: The database is on a server, and no `url` says which ledger its replicas
+            share.
     """
     if url is not None and url.startswith(REDIS_SCHEMES):
         try:
@@ -91,6 +93,11 @@ def opened_ledger(
         path = Path(url.removeprefix(_SCHEME))
     elif database.path is not None:
         path = database.path.with_suffix(SUFFIX)
+    elif database.remote:
+        raise SettingsInvalid(
+            f"EPHEMERA_REPLAY_URL: must be set for {database.location}: replicas that share no "
+            "ledger would each accept the same assertion"
+        )
     else:
         yield SingleProcessReplayCache(clock=clock)
         return

@@ -252,13 +252,16 @@ def test_a_database_url_of_another_kind_is_refused(url: str) -> None:
 def test_every_wrong_setting_is_told_at_once_and_a_password_never() -> None:
     with pytest.raises(SettingsInvalid) as caught:
         Settings(
-            database_url="postgresql://ephemera:hunter2@db/registry",
+            database_url="mysql://ephemera:hunter2@db/registry",
             algorithm="none",
             tls_ends_in_front="maybe",
             unheard_of=1,
         )
     assert str(caught.value).splitlines() == [
-        "EPHEMERA_DATABASE_URL: must be sqlite:///PATH (sqlite:////PATH for an absolute path)",
+        (
+            "EPHEMERA_DATABASE_URL: must be sqlite:///PATH (sqlite:////PATH for an absolute path) "
+            "or postgresql://USER@HOST/DATABASE"
+        ),
         "EPHEMERA_ALGORITHM: must be 'ES256', 'EdDSA' or 'RS256'",
         "EPHEMERA_TLS_ENDS_IN_FRONT: must be true or false",
         "EPHEMERA_UNHEARD_OF: no such setting",

@@ -43,7 +43,11 @@ def serve(  # noqa: PLR0913 - a parameter for each option
         typer.Option("--listen", metavar="HOST:PORT", help="Port 0 takes a free one."),
     ] = None,
     database_url: Annotated[
-        str | None, typer.Option(help="Where registry and keys are: sqlite:///PATH.")
+        str | None,
+        typer.Option(
+            help="Where registry and keys are: sqlite:///PATH or postgresql://USER@HOST/DATABASE. "
+            "A password is better named in EPHEMERA_DATABASE_URL, or kept in a file."
+        ),
     ] = None,
     sealing_key_file: Annotated[
         Path | None, typer.Option(help="What opens the signing keys in the database.")
