@@ -56,8 +56,9 @@ class Courier:
             self._closing = False
             if self._thread is None:
                 self._thread = self._start()
+            if not self._waiting:
+                self._changed.notify()
             self._waiting.append(errand)
-            self._changed.notify()
 
     def close(self) -> None:
         """Let the thread end once it has done what it has."""
