@@ -36,6 +36,10 @@ from ephemera_issuer.spent import SpentAssertions
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Collection, Coroutine
 
+    from starlette.requests import Request
+    from starlette.responses import Response
+    from starlette.types import Receive, Scope, Send
+
     from ephemera_client.instant import Clock
     from ephemera_client.replay import ReplayCache
 
@@ -48,6 +52,24 @@ class Keeper(Revoking, Watched, Protocol):
     async def run(self) -> None:
         """Replace it as the database changes, until cancelled."""
         ...
+
+
+class _Application(Starlette):
+    """Hands token requests straight to their endpoint, and routes everything else.
+
+    Router and middleware of Starlette cost as much as the signature of a token.
+    """
+
+    def __init__(self, token: TokenEndpoint, **parts: Any) -> None:
+        super().__init__(**parts)
+        self._token = token
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, or run the lifespan."""
+        if scope.get("path") == TOKEN_PATH and scope.get("method") == "POST":
+            await self._token(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
 
 
 def create_app(  # noqa: PLR0913 - the parts of an issuer
@@ -100,10 +122,10 @@ def create_app(  # noqa: PLR0913 - the parts of an issuer
     revoke = presented(revocation(keeper, issuer=issuer, clock=clock))
     feed = FeedEndpoint(keeper, clock=clock)
     metadata = metadata_endpoint(issuer)
-    app = Starlette(
+    app = _Application(
+        token,
         # The router tries them in turn, so the busiest comes first.
         routes=[
-            Route(TOKEN_PATH, token, methods=["POST"]),
             Route(INTROSPECTION_PATH, introspect, methods=["POST"]),
             Route(KEYS_PATH, keys_endpoint(keeper)),
             Route(FEED_PATH, feed, methods=["GET"]),
@@ -112,10 +134,20 @@ def create_app(  # noqa: PLR0913 - the parts of an issuer
             Route("/.well-known/openid-configuration", metadata),
             Route("/healthz", alive),
             Route("/readyz", readiness_endpoint(keeper, ending=ending, clock=clock)),
+            Route(TOKEN_PATH, token, methods=["POST"]),
         ],
-        exception_handlers={HTTPException: http_refusal, Exception: failure},
+        exception_handlers={HTTPException: _http_refusal, Exception: _failure},
         lifespan=lifespan,
     )
     # A redirect would be made from the Host header, and would carry a credential along.
     app.router.redirect_slashes = False
     return app
+
+
+async def _http_refusal(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101 - what it is registered for
+    return http_refusal(error)
+
+
+async def _failure(_request: Request, _error: Exception) -> Response:
+    return failure()

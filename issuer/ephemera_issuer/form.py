@@ -55,7 +55,8 @@ def decode(part: bytes) -> str:
     Raises:
         ValueError: A percent sign without two hexadecimal digits, or what comes out is not UTF-8.
     """
-    part = part.replace(b"+", b" ")
+    if b"+" in part:
+        part = part.replace(b"+", b" ")
     if b"%" in part:
         if _STRAY_PERCENT.search(part):
             raise ValueError("percent sign without two hexadecimal digits")
@@ -86,7 +87,9 @@ def parameters(body: bytes, names: frozenset[str]) -> dict[str, str]:
     except ValueError:
         # The cause quotes what was sent.
         raise RequestRefused("invalid_request", "the form is not UTF-8, percent-encoded") from None
-    return {name: value for name, value in found.items() if value}
+    if "" in found.values():
+        return {name: value for name, value in found.items() if value}
+    return found
 
 
 def parse(parameters: Mapping[str, str]) -> TokenRequest:

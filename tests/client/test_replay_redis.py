@@ -307,7 +307,11 @@ class LosesReplies(Wire):
 
     def exchange(self, commands: Sequence[Sequence[bytes | str | int]]) -> list[Any]:
         replies = super().exchange(commands)
-        if commands[0][0] == "EVALSHA" and commands[0][2] == 2 and LosesReplies.planned:
+        if (
+            commands[0][0] == "EVALSHA"
+            and commands[0][3] != commands[0][4]
+            and LosesReplies.planned
+        ):
             LosesReplies.planned -= 1
             raise LinkFailed("connection_lost")
         return replies

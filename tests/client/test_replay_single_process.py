@@ -17,7 +17,7 @@ from ephemera_client import (
     SingleProcessReplayCache,
     TokenReplayed,
 )
-from ephemera_client.replay import Purpose
+from ephemera_client.replay import Purpose, single_process
 
 
 def claim_of(
@@ -130,6 +130,33 @@ def test_a_full_cache_accepts_nothing_until_there_is_room(clock: ManualClock) ->
     cache.claim(claim_of("d", exp=NOW + 300), clock())
 
 
+def test_many_ids_that_end_at_once_are_dropped_by_the_claims_that_follow(
+    cache: SingleProcessReplayCache, clock: ManualClock
+) -> None:
+    for number in range(250):
+        cache.claim(claim_of(str(number)), clock())
+    clock.advance(181)
+    sizes = []
+    for number in range(20):
+        cache.claim(claim_of(f"later {number}", exp=NOW + 300), clock())
+        sizes.append(len(cache))
+    assert sizes[0] > 200
+    assert sizes[:15] == sorted(sizes[:15], reverse=True)
+    assert sizes[-1] == 20
+    with pytest.raises(IssuedBeforeLedger):
+        cache.claim(claim_of("0"), clock())
+
+
+def test_a_key_that_is_seen_across_two_others_is_not_taken_for_one_of_them() -> None:
+    record = single_process._RECORD.pack
+    first, second = record(b"a" * 16, 0x6262626262626262), record(b"b" * 8 + b"c" * 8, 1)
+    shard = first + second
+    assert single_process._holds(shard, b"a" * 16)
+    assert single_process._holds(shard, b"b" * 8 + b"c" * 8)
+    assert not single_process._holds(shard, b"b" * 16)
+    assert single_process._holds(shard + record(b"b" * 16, 1), b"b" * 16)
+
+
 def test_of_many_threads_one_wins_each_token(
     cache: SingleProcessReplayCache, clock: ManualClock
 ) -> None:
@@ -169,7 +196,7 @@ def test_a_forked_child_refuses_it(cache: SingleProcessReplayCache, clock: Manua
     cache.claim(claim_of(), clock())
 
 
-def test_an_id_takes_at_most_130_bytes(clock: ManualClock) -> None:
+def test_an_id_takes_at_most_100_bytes(clock: ManualClock) -> None:
     cache = SingleProcessReplayCache(clock=clock)
     tracemalloc.start()
     before, _ = tracemalloc.get_traced_memory()
@@ -177,7 +204,7 @@ def test_an_id_takes_at_most_130_bytes(clock: ManualClock) -> None:
         cache.claim(claim_of(str(number), exp=NOW + 1 + number % 300), clock())
     after, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert (after - before) / 40_000 <= 130
+    assert (after - before) / 40_000 <= 100
 
 
 @pytest.mark.parametrize("entries", [0, -1, 1.5, True, "9"])
@@ -239,9 +266,15 @@ class Ledger(RuleBasedStateMachine):
 
     @invariant()
     def the_two_halves_agree(self) -> None:
-        ends = [key for keys in self.cache._by_end.values() for key in keys]
-        assert sorted(ends) == sorted(self.cache._seen)
-        assert len(self.cache) <= 20
+        by_end = self.cache._shards_by_end
+        indexed = [(end, number) for end, numbers in by_end.items() for number in numbers]
+        kept = [
+            (end, number)
+            for number in {number for _, number in indexed}
+            for _, end in single_process._RECORD.iter_unpack(self.cache._shards[number])
+        ]
+        assert sorted(kept) == sorted(indexed)
+        assert len(self.cache) == len(kept) <= 20
 
 
 TestLedger = Ledger.TestCase

@@ -4,8 +4,9 @@ import math
 import os
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,16 @@ _CLAIM = (
 )
 _WHY_NOT = "SELECT birth > ?2, EXISTS (SELECT 1 FROM claims WHERE key = ?1) FROM ledger"
 _OVERDUE = "SELECT key, expires_at FROM claims WHERE expires_at <= ? ORDER BY expires_at LIMIT ?"
+
+
+@lru_cache(maxsize=128)
+def _claim_all(number: int) -> str:
+    # One statement, as above; and with one condition for all of its rows.
+    rows = ",".join(["(?, ?)"] * number)
+    return (
+        f"INSERT INTO claims SELECT column1, column2 FROM (VALUES {rows}), ledger"  # noqa: S608 - placeholders
+        " WHERE birth <= ? AND forgotten_to < ?"
+    )
 
 
 class Ledger:
@@ -90,8 +101,7 @@ class Ledger:
 
     def claim(self, claim: Claim, now: Instant) -> None:
         """Accept a token, for the first and last time; see `ReplayCache.claim`."""
-        if self._purged is None or now.since(self._purged) >= PURGE_EVERY:
-            self._purge(now)
+        self._purge_in_time(now)
         key, issued_at, end = claim.key, claim.issued_at, claim.expires_at
         if self._connection.execute(_CLAIM, (key, end, issued_at)).rowcount:
             return
@@ -101,6 +111,21 @@ class Ledger:
         if known:
             raise TokenReplayed("the token has been accepted before")
         raise IssuedBeforeLedger("the token is as old as what this ledger has forgotten")
+
+    def claim_all(self, claims: Sequence[Claim], now: Instant) -> bool:
+        """Accept all of these, or none; say which. Each of none can then be claimed by itself."""
+        self._purge_in_time(now)
+        values: list[bytes | int] = []
+        for claim in claims:
+            values += (claim.key, claim.expires_at)
+        values += (min(it.issued_at for it in claims), min(it.expires_at for it in claims))
+        try:
+            accepted = self._connection.execute(_claim_all(len(claims)), values).rowcount
+        except (sqlite3.IntegrityError, OverflowError):
+            # One of them is known, or here twice, or holds a number that SQLite does not; what the
+            # statement had done is undone.
+            return False
+        return bool(accepted)
 
     def close(self) -> None:
         """Close the file, and leave nothing that a copy made until now would agree with."""
@@ -152,6 +177,10 @@ class Ledger:
 
     def _provenance(self, testimony: str | None) -> str:
         return f"{self._boot} {self._identity} {testimony}"
+
+    def _purge_in_time(self, now: Instant) -> None:
+        if self._purged is None or now.since(self._purged) >= PURGE_EVERY:
+            self._purge(now)
 
     def _purge(self, now: Instant) -> None:
         # The mark is the last end that was really dropped, not the clock: after a clock that ran

@@ -3,15 +3,10 @@
 import math
 import os
 import re
-import secrets
-import threading
 import time
 import weakref
-from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, ClassVar, Self
-
-import anyio
 
 from ephemera_client import instant
 from ephemera_client.errors import (
@@ -20,13 +15,15 @@ from ephemera_client.errors import (
     ReplayCacheUnavailable,
     TokenReplayed,
 )
-from ephemera_client.flight import waker
 from ephemera_client.http import CaFile
 from ephemera_client.instant import Clock, Instant
 from ephemera_client.replay.claim import AcceptedOnce, Claim
-from ephemera_client.replay.redis_primary import PARTITIONS, Attempt
+from ephemera_client.replay.redis_primary import LAYOUT, PARTITIONS, Attempt, visit
+from ephemera_client.waiting import TaskWaiter, ThreadWaiter, Waiter
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ephemera_client.replay.redis_cluster import Primaries
 
 MAX_DEADLINE = 60
@@ -82,6 +79,7 @@ class RedisReplayCache:
         server = redis_wire.server(url, ca_file=ca_file)
         self._name = repr(server)
         self._deadline = deadline
+        self._clock = clock
         self._begin: Callable[[], Primaries] = lambda: redis_cluster.Primaries(
             server,
             connect=lambda at: redis_wire.Wire(at, timeout=deadline),
@@ -103,10 +101,10 @@ class RedisReplayCache:
             ReplayCacheUnavailable: it is not known whether it was, or is now: `timeout`,
                 `connect_failed`, `evicting`, and what else docs/errors.md lists.
         """
-        event = threading.Event()
-        attempt = self._attempt(claim, now, event.set)
+        waiter = ThreadWaiter()
+        attempt = self._attempt(claim, now, waiter)
         self._primaries.route(attempt)
-        event.wait(self._deadline)
+        waiter.wait(self._deadline)
         self._judge(attempt)
 
     async def claim_async(self, claim: Claim, now: Instant) -> None:
@@ -114,12 +112,11 @@ class RedisReplayCache:
 
         Cancelled or late, the claim may still be made: the token then counts as used.
         """
-        event = anyio.Event()
-        attempt = self._attempt(claim, now, waker(event))
+        waiter = TaskWaiter()
+        attempt = self._attempt(claim, now, waiter)
         try:
             self._primaries.route(attempt)
-            with anyio.move_on_after(self._deadline):
-                await event.wait()
+            await waiter.wait(self._deadline)
         finally:
             # Not sent yet, it need not be.
             attempt.give_up_at = 0.0
@@ -131,20 +128,18 @@ class RedisReplayCache:
         Raises:
             ReplayCacheUnavailable: some part of it cannot be used.
         """
-        events = [threading.Event() for _ in range(PARTITIONS)]
-        attempts = [self._visit(part, event.set) for part, event in enumerate(events)]
-        for event, attempt in zip(events, attempts, strict=True):
-            event.wait(attempt.give_up_at - time.monotonic())
+        waiters = [ThreadWaiter() for _ in range(PARTITIONS)]
+        attempts = [self._visit(part, waiter) for part, waiter in enumerate(waiters)]
+        for waiter, attempt in zip(waiters, attempts, strict=True):
+            waiter.wait(attempt.give_up_at - time.monotonic())
             self._judge(attempt)
 
     async def warm_async(self) -> None:
         """Do as `warm`, without blocking the event loop."""
-        events = [anyio.Event() for _ in range(PARTITIONS)]
-        attempts = [self._visit(part, waker(event)) for part, event in enumerate(events)]
-        with anyio.move_on_after(self._deadline):
-            for event in events:
-                await event.wait()
-        for attempt in attempts:
+        waiters = [TaskWaiter() for _ in range(PARTITIONS)]
+        attempts = [self._visit(part, waiter) for part, waiter in enumerate(waiters)]
+        for waiter, attempt in zip(waiters, attempts, strict=True):
+            await waiter.wait(attempt.give_up_at - time.monotonic())
             self._judge(attempt)
 
     def close(self) -> None:
@@ -162,21 +157,25 @@ class RedisReplayCache:
     ) -> None:
         self.close()
 
-    def _attempt(self, claim: Claim, now: Instant, wake: Callable[[], object]) -> Attempt:
+    def _attempt(self, claim: Claim, now: Instant, waiter: Waiter) -> Attempt:
         key = claim.key
-        wall = math.floor(now.wall)
         # Of its own for each call: by it, a claim that is sent again knows what it left behind.
-        value = secrets.token_bytes(_VALUE_BYTES)
+        value = os.urandom(_VALUE_BYTES)
         return Attempt(
             key[0] % PARTITIONS,
             key=b":" + key,
-            arguments=(wall, value, claim.issued_at, claim.expires_at),
+            facts=LAYOUT.pack(value, math.floor(now.wall), claim.issued_at, claim.expires_at),
             give_up_at=time.monotonic() + self._deadline,
-            wake=wake,
+            waiter=waiter,
         )
 
-    def _visit(self, partition: int, wake: Callable[[], object]) -> Attempt:
-        attempt = Attempt(partition, give_up_at=time.monotonic() + self._deadline, wake=wake)
+    def _visit(self, partition: int, waiter: Waiter) -> Attempt:
+        attempt = Attempt(
+            partition,
+            facts=visit(self._clock().wall),
+            give_up_at=time.monotonic() + self._deadline,
+            waiter=waiter,
+        )
         self._primaries.route(attempt)
         return attempt
 

@@ -6,16 +6,17 @@ more over a new one, where each finds the value that it may have left behind.
 """
 
 import math
+import struct
 import threading
 import time
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from importlib import resources
 from typing import Any, NamedTuple, Protocol
 
 from ephemera_client.instant import Clock
 from ephemera_client.replay.breaker import Breaker
+from ephemera_client.waiting import ThreadWaiter, Waiter, wake_all
 
 Word = bytes | str | int
 
@@ -28,6 +29,16 @@ _LONGEST_CLOSE = 5.0
 _RESURVEY_AFTER = 1.0
 _MOVING_PAUSE = 0.005
 _SCRIPT = resources.files(__package__).joinpath("redis_ledger.lua").read_text(encoding="ascii")
+OUTCOMES = {
+    ord("a"): "accepted",
+    ord("b"): "begun",
+    ord("c"): "clocks_differ",
+    ord("f"): "forgotten",
+    ord("r"): "replayed",
+    ord("u"): "unborn",
+}
+LAYOUT = struct.Struct(">12sqqq")
+"""A claim's value, the verifier's clock, `iat` and `exp`, as the script reads them."""
 # Nothing was done, and elsewhere or a moment later it may be.
 _ELSEWHERE = frozenset({"moved", "slot_moving", "cluster_down"})
 # Nothing was done, and over a new connection it may be: the name may mean another server by now.
@@ -71,36 +82,41 @@ class Link(Protocol):
 class Attempt:
     """One claim on its way, or none, just to see that its part of the ledger is there.
 
-    `outcome` is `begun`, `accepted`, `replayed`, `unborn`, `forgotten` or a `cause_code`; `wake` is
-    called once it is there, in any thread. `reason` is the `cause_code` if it never comes.
+    `key` is empty for none. `outcome` is one of `OUTCOMES` or a `cause_code`; the `waiter` is woken
+    once it is there. `reason` is the `cause_code` if it never comes.
     """
 
-    __slots__ = ("arguments", "give_up_at", "key", "outcome", "partition", "reason", "wake")
+    __slots__ = ("facts", "give_up_at", "key", "outcome", "partition", "reason", "waiter")
 
     def __init__(
         self,
         partition: int,
         *,
         key: bytes = b"",
-        arguments: tuple[Word, ...] = (),
+        facts: bytes,
         give_up_at: float,
-        wake: Callable[[], object],
+        waiter: Waiter,
     ) -> None:
         self.partition = partition
         self.key = key
-        self.arguments = arguments
+        self.facts = facts
         self.give_up_at = give_up_at
-        self.wake = wake
+        self.waiter = waiter
         self.outcome: str | None = None
         self.reason = "timeout"
 
-    def settle(self, outcome: str) -> None:
-        """Tell whoever waits; the first outcome stands."""
-        if self.outcome is None:
-            self.outcome = outcome
-            # The waiter's event loop may have ended, and its interest with it.
-            with suppress(RuntimeError):
-                self.wake()
+
+def visit(now: float) -> bytes:
+    """Return the facts of no claim; `now` is the wall clock's."""
+    return LAYOUT.pack(b"", math.floor(now), 0, 0)
+
+
+def settle(attempts: Iterable[Attempt], outcome: str) -> None:
+    """Tell all who wait for these; an outcome that is there stands."""
+    unsettled = [attempt for attempt in attempts if attempt.outcome is None]
+    for attempt in unsettled:
+        attempt.outcome = outcome
+    wake_all([attempt.waiter for attempt in unsettled])
 
 
 class Cluster(Protocol):
@@ -141,6 +157,7 @@ class Primary:
         # What follows is the thread's own.
         self._link: Link | None = None
         self._run_id = ""
+        self._by_slot = False
         self._script = b""
         self._surveyed = -math.inf
 
@@ -149,14 +166,15 @@ class Primary:
         with self._changed:
             failure = self._failure
             if admitted := self._breaker.admits(time.monotonic()):
+                if not self._waiting:
+                    self._changed.notify()
                 self._waiting.append(attempt)
                 self._closing = False
-                self._changed.notify()
                 if self._thread is None and not self._start():
                     self._waiting.clear()
                     admitted, failure = False, "no_thread"
         if not admitted:
-            attempt.settle(failure)
+            settle([attempt], failure)
 
     def retire(self) -> None:
         """Let the thread finish what it has and close the connection."""
@@ -238,7 +256,9 @@ class Primary:
         try:
             if self._link is None:
                 self._link = self._connect()
-                self._run_id = self._link.info("server").get("run_id", "")
+                server = self._link.info("server")
+                self._run_id = server.get("run_id", "")
+                self._by_slot = server.get("redis_mode") == "cluster"
                 self._script = self._load(self._link)
             self._survey(self._link)
         except LinkFailed:
@@ -261,10 +281,12 @@ class Primary:
         """
         if link.info("memory").get("maxmemory_policy") != "noeviction":
             raise LinkFailed("evicting")
-        now = math.floor(self._clock().wall)
-        replies = link.exchange(
-            [("EVALSHA", self._script, 1, record, self._run_id, now) for record in self._records]
-        )
+        facts = visit(self._clock().wall)
+        visits = [
+            Attempt(partition, facts=facts, give_up_at=math.inf, waiter=ThreadWaiter())
+            for partition in range(PARTITIONS)
+        ]
+        replies = link.exchange([self._command(group) for group in self._groups(visits)])
         refusals = {reply.code for reply in replies if isinstance(reply, Refusal)}
         if "moved" in refusals:
             self._cluster.learn(link)
@@ -274,20 +296,27 @@ class Primary:
 
     def _claim(self, link: Link, batch: list[Attempt]) -> list[Attempt]:
         """Settle what can be settled, and return what is to be sent elsewhere."""
-        replies = link.exchange([self._command(attempt) for attempt in batch])
-        elsewhere, refusals, is_odd = [], set(), False
-        for attempt, reply in zip(batch, replies, strict=True):
-            if not isinstance(reply, Refusal):
-                outcome, is_born = reply
-                is_odd = is_odd or bool(is_born) or outcome == b"clocks_differ"
-                attempt.settle(outcome.decode())
+        groups = self._groups(batch)
+        replies = link.exchange([self._command(group) for group in groups])
+        elsewhere: list[Attempt] = []
+        settled: list[Attempt] = []
+        refusals, is_odd = set(), False
+        for group, reply in zip(groups, replies, strict=True):
+            if isinstance(reply, Refusal):
+                refusals.add(reply.code)
+                if reply.code in _ELSEWHERE:
+                    elsewhere += group
+                    for attempt in group:
+                        attempt.reason = reply.code
+                elif reply.code not in _ANEW:
+                    settle(group, reply.code)
                 continue
-            refusals.add(reply.code)
-            if reply.code in _ELSEWHERE:
-                attempt.reason = reply.code
-                elsewhere.append(attempt)
-            elif reply.code not in _ANEW:
-                attempt.settle(reply.code)
+            letters, is_born = reply
+            is_odd = is_odd or bool(is_born) or b"c" in letters
+            for attempt, letter in zip(group, letters, strict=True):
+                attempt.outcome = OUTCOMES[letter]
+            settled += group
+        wake_all([attempt.waiter for attempt in settled])
         for code in refusals & _ANEW:
             batch[:] = [attempt for attempt in batch if attempt.outcome is None]
             raise LinkFailed(code)
@@ -297,13 +326,22 @@ class Primary:
             self._surveyed = -math.inf
         return elsewhere
 
-    def _command(self, attempt: Attempt) -> Sequence[Word]:
-        record = self._records[attempt.partition]
-        if not attempt.key:
-            now = math.floor(self._clock().wall)
-            return ("EVALSHA", self._script, 1, record, self._run_id, now)
-        key = record + attempt.key
-        return ("EVALSHA", self._script, 2, record, key, self._run_id, *attempt.arguments)
+    def _groups(self, batch: list[Attempt]) -> list[list[Attempt]]:
+        """Put together what one call of the script may claim: in a cluster, what shares a slot."""
+        if not self._by_slot:
+            return [batch]
+        groups: defaultdict[int, list[Attempt]] = defaultdict(list)
+        for attempt in batch:
+            groups[attempt.partition].append(attempt)
+        return list(groups.values())
+
+    def _command(self, group: list[Attempt]) -> Sequence[Word]:
+        keys: list[Word] = []
+        for attempt in group:
+            record = self._records[attempt.partition]
+            keys += (record, record + attempt.key)
+        facts = b"".join([attempt.facts for attempt in group])
+        return ("EVALSHA", self._script, len(keys), *keys, self._run_id, facts)
 
     def _fail(self, batch: list[Attempt], code: str) -> None:
         with self._changed:
@@ -311,8 +349,7 @@ class Primary:
             self._failure = code
             batch = [*batch, *self._waiting]
             self._waiting.clear()
-        for attempt in batch:
-            attempt.settle(code)
+        settle(batch, code)
         self._cluster.search(self)
 
     def _drop(self) -> None:

@@ -12,14 +12,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import ClassVar, Self
 
-import anyio
 from anyio import to_thread
-from anyio.lowlevel import RunVar
 
 from ephemera_client import instant
 from ephemera_client.errors import ConfigurationError, ReplayCacheUnavailable
 from ephemera_client.instant import Clock, Instant
 from ephemera_client.replay.claim import AcceptedOnce, Claim
+from ephemera_client.replay.courier import Courier, Errand
 from ephemera_client.replay.ledger import Ledger
 from ephemera_client.replay.provenance import this_boot
 
@@ -97,9 +96,7 @@ class SQLiteReplayCache:
         self._boot = boot
         self._lock = threading.Lock()
         self._ledger: Ledger | None = None
-        # One thread at a time, since one connection is all that a process needs: writes queue up
-        # at the file anyway. Of its own, so that a slow disk does not hold up other work.
-        self._limiter: RunVar[anyio.CapacityLimiter] = RunVar("ephemera_client.replay.sqlite")
+        self._courier = Courier(self._carry_out)
         _alive.add(self)
         self._patiently(self._open)
 
@@ -118,20 +115,24 @@ class SQLiteReplayCache:
         self._patiently(lambda: self._open().claim(claim, now))
 
     async def claim_async(self, claim: Claim, now: Instant) -> None:
-        """Do as `claim`, in a thread.
+        """Do as `claim`, in a thread that claims for all tasks.
 
         Cancelled or late, the claim may still be made there: the token then counts as used.
         """
-        limiter = self._limiter.get(None)
-        if limiter is None:
-            limiter = anyio.CapacityLimiter(1)
-            self._limiter.set(limiter)
-        with anyio.move_on_after(self._deadline):
-            await to_thread.run_sync(
-                self.claim, claim, now, abandon_on_cancel=True, limiter=limiter
-            )
-            return
-        raise self._unavailable("timeout")
+        errand = Errand(claim, now, give_up_at=time.monotonic() + self._deadline)
+        try:
+            self._courier.submit(errand)
+        except RuntimeError as error:
+            raise self._unavailable("no_thread") from error
+        try:
+            await errand.waiter.wait(self._deadline)
+        finally:
+            # Not carried out yet, it need not be.
+            errand.give_up_at = 0.0
+        if not errand.is_done:
+            raise self._unavailable("timeout")
+        if errand.refusal is not None:
+            raise errand.refusal
 
     def warm(self) -> None:
         """Make sure that the file is open.
@@ -147,6 +148,7 @@ class SQLiteReplayCache:
 
     def close(self) -> None:
         """Close the file; a claim that comes later opens it again."""
+        self._courier.close()
         with self._lock:
             self._close()
 
@@ -160,6 +162,33 @@ class SQLiteReplayCache:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+    def _carry_out(self, errands: list[Errand]) -> None:
+        awaited = [errand for errand in errands if errand.give_up_at > time.monotonic()]
+        # Nearly always none is to be refused, and then one write serves all of them.
+        if len(awaited) > 1 and self._carry_out_together(awaited):
+            return
+        for errand in awaited:
+            if errand.give_up_at > time.monotonic():
+                try:
+                    self.claim(errand.claim, errand.now)
+                except Exception as error:  # noqa: BLE001 - raised in the task that it belongs to
+                    errand.refusal = error
+                errand.is_done = True
+
+    def _carry_out_together(self, errands: list[Errand]) -> bool:
+        claims, now = [errand.claim for errand in errands], errands[-1].now
+        accepted: list[bool] = []
+        try:
+            self._patiently(lambda: accepted.append(self._open().claim_all(claims, now)))
+        except ReplayCacheUnavailable as error:
+            for errand in errands:
+                errand.refusal = self._unavailable(error.cause_code)
+                errand.is_done = True
+            return True
+        for errand in errands if accepted[-1] else ():
+            errand.is_done = True
+        return accepted[-1]
 
     def _open(self) -> Ledger:
         # Claimed in a file that was moved away or deleted, a token would be new to everyone else.
@@ -223,6 +252,8 @@ class SQLiteReplayCache:
 
     def _after_fork_in_child(self) -> None:
         self._lock = threading.Lock()
+        # Its thread, and what that was about to do, stayed behind in the parent.
+        self._courier = Courier(self._carry_out)
         if self._ledger is not None:
             # Forked from C, without the call before: kept, since closing it would be using it.
             _left_behind.append(self._ledger)

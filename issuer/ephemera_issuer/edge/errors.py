@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
 from ephemera_issuer.errors import RequestRefused, Unavailable
@@ -12,7 +11,7 @@ from ephemera_issuer.errors import RequestRefused, Unavailable
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from starlette.requests import Request
+    from starlette.exceptions import HTTPException
 
     from ephemera_issuer.errors import RefusalCode
 
@@ -50,9 +49,8 @@ def unavailable() -> Unavailable:
     return Unavailable("the registry cannot be read")
 
 
-async def http_refusal(_request: Request, error: Exception) -> Response:
+def http_refusal(error: HTTPException) -> Response:
     """Answer for what is wrong with the HTTP: no such path, method, media type, or body size."""
-    assert isinstance(error, HTTPException)  # noqa: S101 - what it is registered for
     return refusal(
         RequestRefused("invalid_request", error.detail),
         status=error.status_code,
@@ -60,6 +58,6 @@ async def http_refusal(_request: Request, error: Exception) -> Response:
     )
 
 
-async def failure(_request: Request, _error: Exception) -> Response:
+def failure() -> Response:
     """Answer for an error of our own; the server logs it, the caller learns nothing of it."""
     return refusal(RequestRefused("server_error", "the issuer failed; its log says why"))

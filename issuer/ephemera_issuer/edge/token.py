@@ -5,12 +5,14 @@ from __future__ import annotations
 from json.encoder import encode_basestring_ascii as quote
 from typing import TYPE_CHECKING
 
+from starlette.exceptions import HTTPException
+
 from ephemera_issuer import form
 from ephemera_issuer.authentication import unauthenticated
-from ephemera_issuer.edge.errors import refusal, unavailable
+from ephemera_issuer.edge.errors import failure, http_refusal, refusal, unavailable
 from ephemera_issuer.edge.posted import credentials, read
 from ephemera_issuer.errors import RequestRefused
-from ephemera_issuer.mint import mint
+from ephemera_issuer.mint import mint_several
 from ephemera_issuer.policy import decide, require_settled
 
 if TYPE_CHECKING:
@@ -44,16 +46,25 @@ class TokenEndpoint:
         self._clock = clock
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request; a caller that goes away before its form is complete gets none."""
-        authorization = credentials(scope["headers"])
-        body = await read(receive)
-        if body is None:
-            return
+        """Answer one request; a caller that goes away before its form is complete gets none.
+
+        An error of our own is answered too, and raised for the server to log.
+        """
         try:
+            authorization = credentials(scope["headers"])
+            body = await read(receive)
+            if body is None:
+                return
             answer = await self._answer(authorization, body)
         except RequestRefused as error:
             await refusal(error)(scope, receive, send)
             return
+        except HTTPException as error:
+            await http_refusal(error)(scope, receive, send)
+            return
+        except Exception:
+            await failure()(scope, receive, send)
+            raise
         await send(
             {
                 "type": "http.response.start",
@@ -90,10 +101,13 @@ class TokenEndpoint:
         require_settled(snapshot.revocations, decision, now.wall)
         if caller.assertion is not None:
             await self._spent.claim(caller.assertion, now)
-        tokens = [
-            mint(decision, issuer=self._issuer, signer=snapshot.signer, now=now.wall)
-            for _ in range(request.number)
-        ]
+        tokens = mint_several(
+            decision,
+            issuer=self._issuer,
+            signer=snapshot.signer,
+            now=now.wall,
+            number=request.number,
+        )
         return _granted(decision, tokens)
 
 

@@ -1,0 +1,1 @@
+"""What Ephemera costs, beside its peers and the limits of the machine: `make bench`."""

@@ -1,0 +1,164 @@
+"""The issuers that are measured, each filled with the same clients for the same API."""
+
+import base64
+import json
+import os
+import secrets
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import quote_plus, urlencode
+
+import jwt
+from cryptography.hazmat.primitives.asymmetric import ec
+from jwt.algorithms import ECAlgorithm
+
+from benchmarks import load
+from benchmarks.server import Server
+from ephemera_client.jwk import thumbprint
+
+AUDIENCE, SCOPE = "https://billing.internal", "invoices:read"
+KEYED = "keyed"
+"""The client that signs assertions; the one with a secret is `SECRET`."""
+SECRET = "secret"  # noqa: S105 - a name
+
+_PEERS = Path(__file__).parent / "peers"
+_ASSERTION = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+
+
+class Issuer(NamedTuple):
+    """A running issuer, and what a client needs to ask it for tokens."""
+
+    server: Server
+    path: str
+    secret: str
+    key: ec.EllipticCurvePrivateKey
+
+    @property
+    def identifier(self) -> str:
+        """The issuer identifier."""
+        return f"http://127.0.0.1:{self.server.port}"
+
+    def by_secret(self, number: int, **more: str) -> list[bytes]:
+        """Make requests with a client secret."""
+        pair = f"{SECRET}:{quote_plus(self.secret)}".encode()
+        authorization = f"Basic {base64.b64encode(pair).decode()}"
+        body = _form(more)
+        return [load.post(self.path, body, authorization=authorization)] * number
+
+    def by_assertion(self, number: int) -> list[bytes]:
+        """Make requests with an assertion of its own each."""
+        now = int(time.time())
+        claims = {"iss": KEYED, "sub": KEYED, "aud": self.identifier, "iat": now, "exp": now + 55}
+        kid = _jwk(self.key)["kid"]
+        return [
+            load.post(
+                self.path,
+                _form(
+                    {
+                        "client_assertion_type": _ASSERTION,
+                        "client_assertion": jwt.encode(
+                            claims | {"jti": secrets.token_urlsafe(16)},
+                            self.key,
+                            "ES256",
+                            headers={"kid": kid},
+                        ),
+                    }
+                ),
+            )
+            for _ in range(number)
+        ]
+
+
+@contextmanager
+def ephemera(folder: Path, *, clients: int = 2, algorithm: str = "ES256") -> Iterator[Issuer]:
+    """Run the issuer on a new database, with everything as it comes."""
+    folder.mkdir()
+    key = ec.generate_private_key(ec.SECP256R1())
+    (folder / "keyed.json").write_text(json.dumps({"keys": [_jwk(key)]}))
+    (folder / "registry.toml").write_text(registry(clients))
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith("EPHEMERA_")
+    } | {
+        "EPHEMERA_DATABASE_URL": f"sqlite:///{folder / 'ephemera.db'}",
+        "EPHEMERA_LISTEN": "127.0.0.1:0",
+        "EPHEMERA_ALGORITHM": algorithm,
+    }
+    command = [sys.executable, "-m", "ephemera_issuer"]
+    subprocess.run(  # noqa: S603 - our own command
+        [*command, "apply", "registry.toml", "--secrets-dir", "secrets"],
+        cwd=folder,
+        env=environment,
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
+    secret = (folder / "secrets" / f"{SECRET}.secret").read_text().strip()
+    with Server([*command, "serve"], environment=environment, folder=folder) as server:
+        yield Issuer(server, "/oauth2/token", secret, key)
+
+
+def registry(clients: int) -> str:
+    """Write a registry of so many clients, all but one with the same public key."""
+    names = [SECRET, KEYED, *(f"client-{number}" for number in range(clients - 2))]
+    lines = [f'[[audiences]]\nid = "{AUDIENCE}"\nscopes = ["{SCOPE}", "invoices:write"]\n']
+    for name in names:
+        credential = 'secret = "generate"' if name == SECRET else 'jwks_file = "keyed.json"'
+        lines.append(f'[[clients]]\nid = "{name}"\n{credential}\n')
+        lines.append(
+            f'[[grants]]\nclient = "{name}"\naudience = "{AUDIENCE}"\nscopes = ["{SCOPE}"]\n'
+        )
+    return "\n".join(lines)
+
+
+@contextmanager
+def oidc_provider(*, clients: int = 2) -> Iterator[Issuer]:
+    """Run oidc-provider, in memory."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    secret = secrets.token_urlsafe(32)
+    keys = {"keys": [_jwk(key)]}
+    others = [{"client_id": f"client-{number}", "jwks": keys} for number in range(clients - 2)]
+    configuration = {
+        "audience": AUDIENCE,
+        "scope": SCOPE,
+        "clients": [
+            {"client_id": SECRET, "client_secret": secret},
+            {"client_id": KEYED, "jwks": keys},
+            *others,
+        ],
+    }
+    with Server(
+        ["node", str(_PEERS / "oidc-provider.mjs")],
+        environment=os.environ,
+        said=json.dumps(configuration),
+    ) as server:
+        yield Issuer(server, "/token", secret, key)
+
+
+@contextmanager
+def bare_starlette() -> Iterator[Server]:
+    """Run one Starlette route that answers alike."""
+    command = [sys.executable, "-m", "benchmarks.peers.bare_starlette"]
+    with Server(command, environment=os.environ) as server:
+        yield server
+
+
+def versions(names: Sequence[str]) -> str:
+    """Say which releases of npm packages are measured."""
+    lock = json.loads((_PEERS / "package-lock.json").read_text())
+    return ", ".join(
+        f"{name} {lock['packages'][f'node_modules/{name}']['version']}" for name in names
+    )
+
+
+def _form(more: dict[str, str]) -> bytes:
+    fields = {"grant_type": "client_credentials", "resource": AUDIENCE, "scope": SCOPE}
+    return urlencode(fields | more).encode()
+
+
+def _jwk(key: ec.EllipticCurvePrivateKey) -> dict[str, Any]:
+    members = ECAlgorithm(ECAlgorithm.SHA256).to_jwk(key.public_key(), as_dict=True)
+    return members | {"kid": thumbprint(members), "alg": "ES256", "use": "sig"}
