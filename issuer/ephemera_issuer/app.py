@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
     from ephemera_client.instant import Clock
     from ephemera_client.replay import ReplayCache
+    from ephemera_issuer.attempt import Observer
 
     Background: TypeAlias = Callable[[], Coroutine[Any, Any, None]]
 
@@ -80,6 +81,7 @@ def create_app(  # noqa: PLR0913 - the parts of an issuer
     jwks_uri_hosts: Collection[str] = (),
     background: Collection[Background] = (),
     ending: Ending | None = None,
+    observers: Collection[Observer] = (),
     clock: Clock = instant.read,
 ) -> Starlette:
     """Make the public application of one issuer.
@@ -91,6 +93,7 @@ def create_app(  # noqa: PLR0913 - the parts of an issuer
         jwks_uri_hosts: The hosts that clients' keys may be fetched from.
         background: What else runs while the application does; it never returns.
         ending: Tells that the process is about to end; by default it never is.
+        observers: Told of every token request and how it ended.
         clock: Dates tokens and tells the age of the snapshot.
     """
 
@@ -113,7 +116,12 @@ def create_app(  # noqa: PLR0913 - the parts of an issuer
     )
     spent = SpentAssertions(ledger)
     token = TokenEndpoint(
-        keeper, issuer=issuer, authentication=authentication, spent=spent, clock=clock
+        keeper,
+        issuer=issuer,
+        authentication=authentication,
+        spent=spent,
+        clock=clock,
+        observers=observers,
     )
     presented = partial(
         PresentedToken, snapshots=keeper, authentication=authentication, spent=spent, clock=clock

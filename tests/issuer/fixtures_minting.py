@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from ephemera_client import ReplayCache
     from ephemera_issuer import app
+    from ephemera_issuer.attempt import Observer
     from ephemera_issuer.ending import Ending
     from ephemera_issuer.issued import IssuedToken
 
@@ -117,6 +118,7 @@ async def talking(
     ledger: ReplayCache | None = None,
     jwks_uri_hosts: Collection[str] = (),
     ending: Ending | None = None,
+    observers: Collection[Observer] = (),
 ) -> AsyncIterator[httpx.AsyncClient]:
     """Talk to the whole application, in this process, under a Host that is not its own."""
     application = create_app(
@@ -125,6 +127,7 @@ async def talking(
         ledger=ledger or SingleProcessReplayCache(clock=lambda: now),
         jwks_uri_hosts=jwks_uri_hosts,
         ending=ending,
+        observers=observers,
         clock=lambda: now,
     )
     transport = httpx.ASGITransport(application, raise_app_exceptions=False)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from starlette.exceptions import HTTPException
 
 from ephemera_issuer import form
+from ephemera_issuer.attempt import Attempt
 from ephemera_issuer.authentication import unauthenticated
 from ephemera_issuer.edge.errors import failure, http_refusal, refusal, unavailable
 from ephemera_issuer.edge.posted import credentials, read
@@ -16,9 +17,12 @@ from ephemera_issuer.mint import mint_several
 from ephemera_issuer.policy import decide, require_settled
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from starlette.types import Receive, Scope, Send
 
     from ephemera_client.instant import Clock
+    from ephemera_issuer.attempt import Observer
     from ephemera_issuer.authentication import Authentication
     from ephemera_issuer.edge import Current
     from ephemera_issuer.policy import Decision
@@ -28,7 +32,7 @@ if TYPE_CHECKING:
 class TokenEndpoint:
     """The client_credentials grant (RFC 6749 §4.4), as an ASGI application."""
 
-    __slots__ = ("_authentication", "_clock", "_issuer", "_snapshots", "_spent")
+    __slots__ = ("_authentication", "_clock", "_issuer", "_observers", "_snapshots", "_spent")
 
     def __init__(
         self,
@@ -38,31 +42,38 @@ class TokenEndpoint:
         authentication: Authentication,
         spent: SpentAssertions,
         clock: Clock,
+        observers: Collection[Observer] = (),
     ) -> None:
         self._snapshots = snapshots
         self._issuer = issuer
         self._authentication = authentication
         self._spent = spent
         self._clock = clock
+        self._observers = tuple(observers)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; a caller that goes away before its form is complete gets none.
 
         An error of our own is answered too, and raised for the server to log.
         """
+        peer = scope.get("client")
+        attempt = Attempt(self._clock(), peer[0] if peer else None)
         try:
             authorization = credentials(scope["headers"])
             body = await read(receive)
             if body is None:
                 return
-            answer = await self._answer(authorization, body)
+            answer = await self._answer(attempt, authorization, body)
         except RequestRefused as error:
+            self._tell(attempt, error)
             await refusal(error)(scope, receive, send)
             return
         except HTTPException as error:
+            self._tell(attempt, RequestRefused("invalid_request", error.detail))
             await http_refusal(error)(scope, receive, send)
             return
         except Exception:
+            self._tell(attempt, RequestRefused("server_error", "the issuer failed"))
             await failure()(scope, receive, send)
             raise
         await send(
@@ -79,7 +90,7 @@ class TokenEndpoint:
         )
         await send({"type": "http.response.body", "body": answer})
 
-    async def _answer(self, authorization: list[bytes], body: bytes) -> bytes:
+    async def _answer(self, attempt: Attempt, authorization: list[bytes], body: bytes) -> bytes:
         now = self._clock()
         snapshot = self._snapshots.current
         if snapshot is None or not snapshot.fresh(now):
@@ -97,6 +108,9 @@ class TokenEndpoint:
             if found is None:
                 raise unauthenticated()
             client = found
+        attempt.client_id = client.id
+        if request.audience in snapshot.audiences:
+            attempt.audience = request.audience
         decision = decide(snapshot, client, request)
         require_settled(snapshot.revocations, decision, now.wall)
         if caller.assertion is not None:
@@ -108,7 +122,13 @@ class TokenEndpoint:
             now=now.wall,
             number=request.number,
         )
+        for observer in self._observers:
+            observer.minted(attempt, decision, tokens)
         return _granted(decision, tokens)
+
+    def _tell(self, attempt: Attempt, error: RequestRefused) -> None:
+        for observer in self._observers:
+            observer.refused(attempt, error)
 
 
 def _granted(decision: Decision, tokens: list[str]) -> bytes:
