@@ -34,7 +34,7 @@ class TokenEndpoint:
 
     __slots__ = ("_authentication", "_clock", "_issuer", "_observers", "_snapshots", "_spent")
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the parts of the walk
         self,
         snapshots: Current,
         *,
