@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 SCOPE = "invoices:read"
 PATIENCE = 20.0
+LOOK_EVERY = 0.005
 # Of a key that was revoked, the one until it has left the key set, then the other.
 REFUSED = {"token_revoked", "key_unknown"}
 _processes = multiprocessing.get_context("spawn")
@@ -88,7 +89,7 @@ def watch(pipe: Pipe, issuer: str, replica: str) -> None:
         began = time.monotonic()
         told = outcome(audience, raw)
         while until_refused and told not in REFUSED and time.monotonic() < began + PATIENCE:
-            time.sleep(0.001)
+            time.sleep(LOOK_EVERY)
             told = outcome(audience, raw)
         pipe.send((told, time.monotonic()))
 
