@@ -35,13 +35,18 @@ class Stage(IntEnum):
     DONE = 3  # the command has ended
 
 
-def attempt(url: str, kill_after: float | None) -> dict[str, Any]:
-    """Fork an `ephemera migrate` and kill it after so many seconds, unless it ends before."""
+def attempt(url: str, kill_at: int, kill_after: float | None) -> dict[str, Any]:
+    """Fork an `ephemera migrate`; kill it so many seconds after it has come to a stage.
+
+    `seconds` is what it took from there.
+    """
     stage = mmap.mmap(-1, 1)  # shared with the child
-    started = time.monotonic()
     child = os.fork()
     if not child:
         _migrate(url, stage)
+    while stage[0] < kill_at:
+        time.sleep(0.001)
+    started = time.monotonic()
     if kill_after is not None:
         time.sleep(kill_after)
         os.kill(child, signal.SIGKILL)
@@ -71,8 +76,8 @@ def _migrate(url: str, stage: mmap.mmap) -> NoReturn:
             main(["migrate"])
     except SystemExit as ended:
         status = ended.code or 0
-        stage[0] = Stage.DONE
     finally:
+        stage[0] = Stage.DONE
         os._exit(status if isinstance(status, int) else 1)
 
 

@@ -194,13 +194,11 @@ def listen(database: Database, ended: threading.Event, changed: Callable[[], Non
 @contextlib.contextmanager
 def _listening(database: Database) -> Iterator[psycopg.Connection[Any]]:
     connection = database.raw_connection()
-    try:
-        driver = connection.driver_connection
-        assert isinstance(driver, psycopg.Connection)  # noqa: S101 - what the engine makes
-        # No longer the pool's: it stays open, and none of those for transactions is taken by it.
-        connection.detach()
+    driver = connection.driver_connection
+    assert isinstance(driver, psycopg.Connection)  # noqa: S101 - what the engine makes
+    # No longer the pool's: it stays open, and none of those for transactions is taken by it.
+    connection.detach()
+    with contextlib.closing(driver):
         driver.set_autocommit(True)
         driver.execute(f"LISTEN {_CHANNEL}")
         yield driver
-    finally:
-        connection.close()
