@@ -39,8 +39,10 @@ contracts: $(VENV)/dev.stamp
 unit: $(VENV)/dev.stamp $(NODE)/.stamp
 	$(BIN)/pytest --cov --cov-report=term
 
-bench: $(VENV)/dev.stamp ## Measure what verifying a token costs
+bench: $(VENV)/dev.stamp ## Measure what verifying a token costs, and what a call with one does
 	@$(BIN)/python benchmarks/verify.py
+	@echo
+	@$(BIN)/python benchmarks/call.py
 
 format: $(VENV)/dev.stamp ## Format the code and mend what can be mended
 	$(BIN)/ruff check --fix-only

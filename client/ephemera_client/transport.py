@@ -74,13 +74,15 @@ class Routes:
     def __init__(
         self, targets: Mapping[str, Target], *, unencrypted_hosts: Collection[str]
     ) -> None:
-        self._targets: dict[str, Target] = {}
+        self._targets: dict[tuple[str, bytes], Target] = {}
         for url, target in targets.items():
             check_url(url, unencrypted_hosts=unencrypted_hosts, what="a target's origin")
             if urlsplit(url).path not in {"", "/"} or "?" in url:
                 raise ConfigurationError(f"target {url} must be an origin, without path or query")
             wanted = token_request.want(target.audience, target.scopes, None)
-            self._targets[origin(url)] = Target(wanted.audience, wanted.scopes)
+            scheme, _, place = origin(url).partition("://")
+            self._targets[scheme, place.encode()] = Target(wanted.audience, wanted.scopes)
+        self._listed = [origin(url) for url in targets]
 
     def target(self, request: httpx.Request) -> Target | None:
         """Return what to ask a token for; None sends a redirected request on without one.
@@ -89,19 +91,19 @@ class Routes:
             OriginNotListed: the caller itself addressed a stranger.
             ConfigurationError: the caller brought an Authorization header for a listed origin.
         """
-        place = f"{request.url.scheme}://{request.url.netloc.decode('ascii')}"
-        target = self._targets.get(place)
+        target = self._targets.get((request.url.scheme, request.url.netloc))
         if _STRAYED in request.extensions:
             return None
         if target is None and _SENT_ON not in request.extensions:
             raise OriginNotListed(
                 "no target is listed for the origin of this request; "
-                f"listed are {', '.join(self._targets) or 'none'}"
+                f"listed are {', '.join(self._listed) or 'none'}"
             )
         if target is None:
             request.extensions[_STRAYED] = True
         else:
-            if "authorization" in request.headers:
+            # Asked by name, the headers would decode themselves first, which costs more than this.
+            if b"authorization" in [name.lower() for name, _ in request.headers.raw]:
                 raise ConfigurationError(
                     "the request has an Authorization header already: this transport brings one"
                 )
@@ -115,7 +117,8 @@ def _with_token(request: httpx.Request, token: IssuedToken) -> httpx.Request:
     headers = httpx.Headers(request.headers)
     headers["Authorization"] = f"Bearer {token}"
     sent = httpx.Request.__new__(httpx.Request)
-    sent.__dict__.update(request.__dict__, headers=headers)
+    sent.method, sent.url, sent.headers = request.method, request.url, headers
+    sent.stream, sent.extensions = request.stream, request.extensions
     return sent
 
 

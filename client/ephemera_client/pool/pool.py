@@ -83,10 +83,11 @@ class Pool:
         if scopes is not None and type(scopes) is not frozenset:
             scopes = scope_set(scopes)
         now = self._clock()
-        deadline = now.monotonic + self._patience(timeout)
         with self._lock:
             stock = self._stock((audience, scopes, lifetime), now)
-            found = stock.take(now, deadline, instead_of)
+            found: IssuedToken | Ticket | None = stock.take(now, instead_of)
+            if found is None:
+                found = stock.queue(now, now.monotonic + self._patience(timeout))
             begins = stock.begins(now)
             self._busy += begins
         if begins:
