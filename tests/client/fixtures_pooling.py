@@ -34,9 +34,10 @@ class Shop:
     def ask(
         self, instead_of: IssuedToken | None = None, *, patience: float = PATIENCE
     ) -> IssuedToken | Ticket:
-        """Do as a call does."""
+        """Do as a call through a transport does."""
         now = self.clock()
-        taken = self.stock.take(now, instead_of)
+        taken = self.stock.ready(now) if instead_of is None else None
+        taken = taken or self.stock.take(now, instead_of)
         return self.stock.queue(now, now.monotonic + patience) if taken is None else taken
 
     def take_many(self, number: int) -> list[str | Ticket]:

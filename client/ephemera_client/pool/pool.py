@@ -65,6 +65,15 @@ class Pool:
         self._idle = 0
         self._busy = 0
 
+    def ready(self, audience: str, scopes: frozenset[str] | None) -> IssuedToken | None:
+        """Hand out a token where there is plenty; where there is not, `ask`."""
+        stock = self._stocks.get((audience, scopes, None))
+        if stock is None:
+            return None
+        now = self._clock()
+        with self._lock:
+            return stock.ready(now)
+
     def ask(
         self,
         audience: str,

@@ -105,6 +105,18 @@ class Stock:
 
     # What calls do.
 
+    def ready(self, now: Instant) -> IssuedToken | None:
+        """Hand out a token where there is plenty, in as few steps as there are; else ask `take`."""
+        held = self._held
+        if len(held) <= self._ample or self._demand.recent >= _LOOK_EVERY:
+            return None
+        token, until = held[0]
+        if now.wall >= until.wall or now.monotonic >= until.monotonic:
+            return None
+        held.popleft()
+        self._demand.recent += 1
+        return token
+
     def take(self, now: Instant, instead_of: IssuedToken | None = None) -> IssuedToken | None:
         """Hand out a token, if there is one.
 
