@@ -39,8 +39,10 @@ contracts: $(VENV)/dev.stamp
 unit: $(VENV)/dev.stamp $(NODE)/.stamp
 	$(BIN)/pytest --cov --cov-report=term
 
-bench: $(VENV)/dev.stamp ## Measure what verifying a token costs, and how fast revocations are
+bench: $(VENV)/dev.stamp ## Measure what verifying costs, what a call with a token adds, and how fast revocations are
 	@$(BIN)/python benchmarks/verify.py
+	@echo
+	@$(BIN)/python benchmarks/call.py
 	@echo
 	@PYTHONPATH=tests $(BIN)/python benchmarks/revocation.py
 

@@ -121,6 +121,7 @@ class TokenClient(_Client):
             self,
             targets,
             inner=inner,
+            ready=self._pool.ready,
             ca_file=self._ca_file,
             unencrypted_hosts=self._unencrypted_hosts,
         )
@@ -170,6 +171,7 @@ class AsyncTokenClient(_Client):
             self,
             targets,
             inner=inner,
+            ready=self._pool.ready,
             ca_file=self._ca_file,
             unencrypted_hosts=self._unencrypted_hosts,
         )

@@ -4,7 +4,7 @@ An httpx `Auth` runs once above redirects and retries, so a token that is accept
 travel by it.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import NamedTuple, Protocol, Self
@@ -68,40 +68,55 @@ class AsyncTokens(Protocol):
         ...
 
 
+class _Asked(NamedTuple):
+    audience: str
+    scopes: frozenset[str] | None
+
+
+# Hands out a token of an audience with scopes if one is there: what spares a call the coroutine.
+Ready = Callable[[str, frozenset[str] | None], IssuedToken | None]
+
+
+def _none_ready(_audience: str, _scopes: frozenset[str] | None) -> None:
+    return None
+
+
 class Routes:
     """Which request goes where with what: all that the two transports decide."""
 
     def __init__(
         self, targets: Mapping[str, Target], *, unencrypted_hosts: Collection[str]
     ) -> None:
-        self._targets: dict[str, Target] = {}
+        self._targets: dict[tuple[str, bytes], _Asked] = {}
         for url, target in targets.items():
             check_url(url, unencrypted_hosts=unencrypted_hosts, what="a target's origin")
             if urlsplit(url).path not in {"", "/"} or "?" in url:
                 raise ConfigurationError(f"target {url} must be an origin, without path or query")
             wanted = token_request.want(target.audience, target.scopes, None)
-            self._targets[origin(url)] = Target(wanted.audience, wanted.scopes)
+            scheme, _, place = origin(url).partition("://")
+            self._targets[scheme, place.encode()] = _Asked(wanted.audience, wanted.scopes)
+        self._listed = [origin(url) for url in targets]
 
-    def target(self, request: httpx.Request) -> Target | None:
+    def target(self, request: httpx.Request) -> _Asked | None:
         """Return what to ask a token for; None sends a redirected request on without one.
 
         Raises:
             OriginNotListed: the caller itself addressed a stranger.
             ConfigurationError: the caller brought an Authorization header for a listed origin.
         """
-        place = f"{request.url.scheme}://{request.url.netloc.decode('ascii')}"
-        target = self._targets.get(place)
+        target = self._targets.get((request.url.scheme, request.url.netloc))
         if _STRAYED in request.extensions:
             return None
         if target is None and _SENT_ON not in request.extensions:
             raise OriginNotListed(
                 "no target is listed for the origin of this request; "
-                f"listed are {', '.join(self._targets) or 'none'}"
+                f"listed are {', '.join(self._listed) or 'none'}"
             )
         if target is None:
             request.extensions[_STRAYED] = True
         else:
-            if "authorization" in request.headers:
+            # Asked by name, the headers would decode themselves first, which costs more than this.
+            if b"authorization" in [name.lower() for name, _ in request.headers.raw]:
                 raise ConfigurationError(
                     "the request has an Authorization header already: this transport brings one"
                 )
@@ -115,7 +130,8 @@ def _with_token(request: httpx.Request, token: IssuedToken) -> httpx.Request:
     headers = httpx.Headers(request.headers)
     headers["Authorization"] = f"Bearer {token}"
     sent = httpx.Request.__new__(httpx.Request)
-    sent.__dict__.update(request.__dict__, headers=headers)
+    sent.method, sent.url, sent.headers = request.method, request.url, headers
+    sent.stream, sent.extensions = request.stream, request.extensions
     return sent
 
 
@@ -132,8 +148,8 @@ class _Again(NamedTuple):
 
 
 def _again(request: httpx.Request, response: httpx.Response, token: IssuedToken) -> _Again | None:
-    """Say whether, and with what, the request may go out once more."""
-    if response.status_code != _UNAUTHORIZED or not isinstance(request.stream, httpx.ByteStream):
+    """Say whether, and with what, a request that was answered by a 401 may go out once more."""
+    if not isinstance(request.stream, httpx.ByteStream):
         return None
     challenge = bearer.challenge(response.headers.get_list("www-authenticate"))
     if challenge.get("error") != "invalid_token":
@@ -155,16 +171,18 @@ class TokenTransport(httpx.BaseTransport):
     closes `inner`.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - its parts, each by its name
         self,
         tokens: Tokens,
         targets: Mapping[str, Target],
         *,
         inner: Inner | None = None,
+        ready: Ready = _none_ready,
         ca_file: CaFile = None,
         unencrypted_hosts: Collection[str] = (),
     ) -> None:
         self._tokens = tokens
+        self._ready = ready
         self._routes = Routes(targets, unencrypted_hosts=unencrypted_hosts)
         self._inner = inner or httpx.HTTPTransport(verify=tls_context(ca_file), trust_env=False)
 
@@ -173,16 +191,23 @@ class TokenTransport(httpx.BaseTransport):
         target = self._routes.target(request)
         if target is None:
             return self._inner.handle_request(request)
-        audience, scopes, timeout = target.audience, target.scopes, _patience(request)
-        token = self._tokens.get(audience, scopes=scopes, timeout=timeout, instead_of=None)
+        token = self._ready(*target) or self._token(request, target, None)
         response = self._inner.handle_request(_with_token(request, token))
-        if again := _again(request, response, token):
+        if response.status_code == _UNAUTHORIZED and (again := _again(request, response, token)):
             response.close()
-            token = self._tokens.get(
-                audience, scopes=scopes, timeout=timeout, instead_of=again.instead_of
-            )
+            token = self._token(request, target, again.instead_of)
             response = self._inner.handle_request(_with_token(request, token))
         return response
+
+    def _token(
+        self, request: httpx.Request, target: _Asked, instead_of: IssuedToken | None
+    ) -> IssuedToken:
+        return self._tokens.get(
+            target.audience,
+            scopes=target.scopes,
+            timeout=_patience(request),
+            instead_of=instead_of,
+        )
 
     def close(self) -> None:
         """Close `inner`."""
@@ -204,16 +229,18 @@ class TokenTransport(httpx.BaseTransport):
 class AsyncTokenTransport(httpx.AsyncBaseTransport):
     """Does for tasks what `TokenTransport` does for threads."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - its parts, each by its name
         self,
         tokens: AsyncTokens,
         targets: Mapping[str, Target],
         *,
         inner: AsyncInner | None = None,
+        ready: Ready = _none_ready,
         ca_file: CaFile = None,
         unencrypted_hosts: Collection[str] = (),
     ) -> None:
         self._tokens = tokens
+        self._ready = ready
         self._routes = Routes(targets, unencrypted_hosts=unencrypted_hosts)
         self._inner = inner or httpx.AsyncHTTPTransport(
             verify=tls_context(ca_file), trust_env=False
@@ -224,16 +251,23 @@ class AsyncTokenTransport(httpx.AsyncBaseTransport):
         target = self._routes.target(request)
         if target is None:
             return await self._inner.handle_async_request(request)
-        audience, scopes, timeout = target.audience, target.scopes, _patience(request)
-        token = await self._tokens.get(audience, scopes=scopes, timeout=timeout, instead_of=None)
+        token = self._ready(*target) or await self._token(request, target, None)
         response = await self._inner.handle_async_request(_with_token(request, token))
-        if again := _again(request, response, token):
+        if response.status_code == _UNAUTHORIZED and (again := _again(request, response, token)):
             await response.aclose()
-            token = await self._tokens.get(
-                audience, scopes=scopes, timeout=timeout, instead_of=again.instead_of
-            )
+            token = await self._token(request, target, again.instead_of)
             response = await self._inner.handle_async_request(_with_token(request, token))
         return response
+
+    async def _token(
+        self, request: httpx.Request, target: _Asked, instead_of: IssuedToken | None
+    ) -> IssuedToken:
+        return await self._tokens.get(
+            target.audience,
+            scopes=target.scopes,
+            timeout=_patience(request),
+            instead_of=instead_of,
+        )
 
     async def aclose(self) -> None:
         """Close `inner`."""

@@ -27,9 +27,18 @@ class Shop:
         self.numbers: list[int] = []
         self._counter = itertools.count(1)
 
-    def take(self, **told: IssuedToken) -> str | Ticket:
-        taken = self.stock.take(self.clock(), self.clock().monotonic + PATIENCE, **told)
+    def take(self, instead_of: IssuedToken | None = None) -> str | Ticket:
+        taken = self.ask(instead_of)
         return taken if isinstance(taken, Ticket) else str(taken)
+
+    def ask(
+        self, instead_of: IssuedToken | None = None, *, patience: float = PATIENCE
+    ) -> IssuedToken | Ticket:
+        """Do as a call through a transport does."""
+        now = self.clock()
+        taken = self.stock.ready(now) if instead_of is None else None
+        taken = taken or self.stock.take(now, instead_of)
+        return self.stock.queue(now, now.monotonic + patience) if taken is None else taken
 
     def take_many(self, number: int) -> list[str | Ticket]:
         return [self.take() for _ in range(number)]

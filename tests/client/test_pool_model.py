@@ -1,6 +1,6 @@
 """One life of a pool, in any order of events: no token is handed out twice, and none is stale."""
 
-from client.fixtures_pooling import PATIENCE, Shop, away
+from client.fixtures_pooling import Shop, away
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -44,9 +44,8 @@ class Life(RuleBasedStateMachine):
         self._ask(token)
 
     def _ask(self, instead_of: IssuedToken | None) -> None:
-        now = self.shop.clock()
         try:
-            found = self.shop.stock.take(now, now.monotonic + PATIENCE, instead_of)
+            found = self.shop.ask(instead_of)
         except IssuerUnavailable:
             return
         if isinstance(found, Ticket):

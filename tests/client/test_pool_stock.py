@@ -1,5 +1,5 @@
 import pytest
-from client.fixtures_pooling import PATIENCE, Shop, away
+from client.fixtures_pooling import Shop, away
 
 from ephemera_client.errors import (
     ClientRefused,
@@ -269,7 +269,7 @@ def test_instead_of_a_refused_token_comes_one_that_was_asked_for_after_it() -> N
     shop.take_many(100)
     shop.fill()
     made = sum(shop.numbers)
-    refused, late = (shop.stock.take(shop.clock(), PATIENCE) for _ in range(2))
+    refused, late = (shop.ask() for _ in range(2))
     assert not isinstance(refused, Ticket)
     assert not isinstance(late, Ticket)
     ticket = shop.take(instead_of=refused)
@@ -311,7 +311,7 @@ def test_who_leaves_with_a_token_that_is_no_longer_good_takes_it_along() -> None
 def test_an_audience_that_refuses_everything_has_few_tokens_made_for_it() -> None:
     shop = open_for_business()
     for _ in range(50):
-        taken = shop.stock.take(shop.clock(), PATIENCE)
+        taken = shop.ask()
         shop.fill()
         refused = taken.held.token if isinstance(taken, Ticket) and taken.held else taken
         assert not isinstance(refused, Ticket)
@@ -376,8 +376,7 @@ def test_a_longer_outage_is_told_at_once_and_asked_about_once_a_pause() -> None:
 
 def test_a_call_that_has_no_time_for_another_attempt_is_told_at_once() -> None:
     shop = open_for_business()
-    now = shop.clock()
-    short = shop.stock.take(now, now.monotonic + 0.01)
+    short = shop.ask(patience=0.01)
     long = shop.take()
     assert len(shop.fail(shop.begin(), away())) == 1
     assert isinstance(short, Ticket)

@@ -13,25 +13,24 @@ _AHEAD_SHARE = 0.25
 
 
 class Demand:
-    """Calls, each forgotten little by little over about a minute."""
+    """Calls, each forgotten little by little over about a minute.
 
-    __slots__ = ("_last", "_weight")
+    `recent` counts those since `ahead` was asked last; a call costs no more than that.
+    """
+
+    __slots__ = ("_looked", "_weight", "recent")
 
     def __init__(self) -> None:
+        self.recent = 0
         self._weight = 0.0
-        self._last: Instant | None = None
-
-    def note(self, now: Instant) -> None:
-        """Count one call."""
-        self._weight = self._remembered(now) + 1.0
-        self._last = now
+        self._looked: Instant | None = None
 
     def ahead(self, now: Instant, usable: float) -> int:
         """Return how many tokens of `usable` seconds to keep; one lonely call asks for none."""
+        if self._looked is not None:
+            passed = max(now.since(self._looked), 0.0)
+            self._weight *= math.exp(-passed / _MEMORY_SECONDS)
+        self._weight += self.recent
+        self.recent, self._looked = 0, now
         seconds = min(_AHEAD_SECONDS, usable * _AHEAD_SHARE)
-        return int(self._remembered(now) * seconds / _MEMORY_SECONDS)
-
-    def _remembered(self, now: Instant) -> float:
-        if self._last is None or self._last is now:
-            return self._weight
-        return self._weight * math.exp(-max(now.since(self._last), 0.0) / _MEMORY_SECONDS)
+        return int(self._weight * seconds / _MEMORY_SECONDS)

@@ -65,6 +65,15 @@ class Pool:
         self._idle = 0
         self._busy = 0
 
+    def ready(self, audience: str, scopes: frozenset[str] | None) -> IssuedToken | None:
+        """Hand out a token where there is plenty; where there is not, `ask`."""
+        stock = self._stocks.get((audience, scopes, None))
+        if stock is None:
+            return None
+        now = self._clock()
+        with self._lock:
+            return stock.ready(now)
+
     def ask(
         self,
         audience: str,
@@ -83,10 +92,11 @@ class Pool:
         if scopes is not None and type(scopes) is not frozenset:
             scopes = scope_set(scopes)
         now = self._clock()
-        deadline = now.monotonic + self._patience(timeout)
         with self._lock:
             stock = self._stock((audience, scopes, lifetime), now)
-            found = stock.take(now, deadline, instead_of)
+            found: IssuedToken | Ticket | None = stock.take(now, instead_of)
+            if found is None:
+                found = stock.queue(now, now.monotonic + self._patience(timeout))
             begins = stock.begins(now)
             self._busy += begins
         if begins:

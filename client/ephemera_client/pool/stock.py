@@ -27,14 +27,19 @@ SLOW_SECONDS = 1.0
 # Until the issuer's metadata are known, one request is taken to be enough for everybody.
 _UNKNOWN = 2**31
 IDLE_SECONDS = 900.0
+# How many calls may pass, while there is plenty, before the rate is looked at again.
+_LOOK_EVERY = 16
 
 
 class Held(NamedTuple):
-    """A token that may be handed out within `usable` seconds of when it was asked for."""
+    """A token that may be handed out before either clock says `until`."""
 
     token: IssuedToken
-    asked: Instant
-    usable: float
+    until: Instant
+
+    def usable(self, now: Instant) -> bool:
+        """Say whether a call has the time to arrive with it."""
+        return now.wall < self.until.wall and now.monotonic < self.until.monotonic
 
 
 class Ticket:
@@ -93,29 +98,44 @@ class Stock:
         self._latest: frozenset[int] = frozenset()
         self._max_count = _UNKNOWN
         self._usable = 0.0
+        self._renew = Instant(0.0, 0.0)
         self._mark = random()
+        self._ample = 0
         self._asked = Instant(0.0, 0.0)
 
     # What calls do.
 
-    def take(
-        self, now: Instant, deadline: float, instead_of: IssuedToken | None = None
-    ) -> IssuedToken | Ticket:
-        """Hand out a token, or a place in the line.
+    def ready(self, now: Instant) -> IssuedToken | None:
+        """Hand out a token where there is plenty, in as few steps as there are; else ask `take`."""
+        held = self._held
+        if len(held) <= self._ample or self._demand.recent >= _LOOK_EVERY:
+            return None
+        token, until = held[0]
+        if now.wall >= until.wall or now.monotonic >= until.monotonic:
+            return None
+        held.popleft()
+        self._demand.recent += 1
+        return token
+
+    def take(self, now: Instant, instead_of: IssuedToken | None = None) -> IssuedToken | None:
+        """Hand out a token, if there is one.
 
         `instead_of` was refused by its audience for what may be wrong with all of its age: none
         that was asked for before now is handed out any more.
+        """
+        self._asked = now
+        self._demand.recent += 1
+        if instead_of is not None and instead_of.batch > self._spoiled:
+            self._spoil()
+        held = self._next(now)
+        return None if held is None else held.token
+
+    def queue(self, now: Instant, deadline: float) -> Ticket:
+        """Give a call that got nothing a place in the line.
 
         Raises:
             IssuerUnavailable: the issuer has been failing for so long that nobody waits for it.
         """
-        self._asked = now
-        self._demand.note(now)
-        if instead_of is not None and instead_of.batch > self._spoiled:
-            self._spoil()
-        held = self._next(now)
-        if held is not None:
-            return held.token
         outage = self._outage
         if outage.passing and outage.rest(now) and not outage.worth_waiting(now):
             raise self.failure(now)
@@ -149,6 +169,8 @@ class Stock:
 
     def begins(self, now: Instant) -> bool:
         """Say whether a worker should begin; it then counts until `order` lets it go."""
+        if len(self._held) > self._ample and self._demand.recent < _LOOK_EVERY:
+            return False
         if not self._due(now, others=self._workers) or (self._pause(now) and not self._line):
             return False
         self._workers += 1
@@ -194,9 +216,10 @@ class Stock:
         self._sharing = not tokens[0].single_use
         for token in tokens:
             token.batch = order.batch
-        held = [Held(token, asked, self._usable) for token in tokens]
-        self._shared = held[0] if self._sharing else None
-        self._held.extend(() if self._sharing else held)
+        until = _later(asked, self._usable)
+        self._shared = Held(tokens[0], until) if self._sharing else None
+        self._renew = _later(asked, self._usable * (0.7 + 0.2 * self._mark))
+        self._held.extend(() if self._sharing else (Held(token, until) for token in tokens))
         return self._serve(now)
 
     def failed(self, order: Order | None, error: EphemeraError, now: Instant) -> list[Ticket]:
@@ -232,10 +255,10 @@ class Stock:
     def _next(self, now: Instant) -> Held | None:
         shared = self._shared
         if shared is not None:
-            return shared if now.since(shared.asked) < shared.usable else None
+            return shared if shared.usable(now) else None
         while self._held:
             held = self._held.popleft()
-            if now.since(held.asked) < held.usable:
+            if held.usable(now):
                 return held
         return None
 
@@ -279,11 +302,11 @@ class Stock:
         return len(self._line) - covered >= self._max_count
 
     def _low(self, now: Instant) -> bool:
-        shared = self._shared
-        if shared is not None:
-            return now.since(shared.asked) > shared.usable * (0.7 + 0.2 * self._mark)
+        if self._shared is not None:
+            return now.wall > self._renew.wall or now.monotonic > self._renew.monotonic
         target = self._target(now)
-        return target > 0 and len(self._held) <= target * (0.4 + 0.2 * self._mark)
+        self._ample = int(target * (0.4 + 0.2 * self._mark))
+        return target > 0 and len(self._held) <= self._ample
 
     def _pause(self, now: Instant) -> float:
         # Whoever is refused may ask again at once; only what nobody waits for is put off.
@@ -291,6 +314,10 @@ class Stock:
 
     def _timely(self, now: Instant) -> list[Order]:
         return [order for order in self._orders if now.since(order.began) <= SLOW_SECONDS]
+
+
+def _later(moment: Instant, seconds: float) -> Instant:
+    return Instant(moment.wall + seconds, moment.monotonic + seconds)
 
 
 def _given_before(audience: str) -> ResponseInvalid:
