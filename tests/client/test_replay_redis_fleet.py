@@ -26,10 +26,12 @@ class Fleet:
         for _, connection in self._apis:
             assert connection.recv() == "ready"
 
-    def show(self, count: int) -> Counter[int]:
+    def show(self, count: int, *, meanwhile: threading.Thread | None = None) -> Counter[int]:
         """Mint so many tokens, show each to both at once, and count its acceptances."""
         now = int(time.time())
         tokens = [mint(iat=now, exp=now + 120) for _ in range(count)]
+        if meanwhile is not None:
+            meanwhile.start()
         for _, connection in self._apis:
             connection.send(tokens)
         accepted: Counter[int] = Counter()
@@ -87,8 +89,7 @@ def test_a_redis_that_is_killed_and_started_again_lets_no_token_be_accepted_twic
             redis.start()
 
         killer = threading.Thread(target=restart)
-        killer.start()
-        accepted = fleet.show(2_000)
+        accepted = fleet.show(2_000, meanwhile=killer)
         killer.join()
         next_second()
         assert set(accepted.values()) <= {1}
