@@ -15,7 +15,7 @@ export PIP_NO_INPUT := 1
 INSTALL := $(BIN)/python -m pip install --quiet --no-deps --require-hashes --requirement
 PACKAGES := keys client issuer
 
-.PHONY: help demo test lint types contracts unit bench format fuzz lock clean
+.PHONY: help demo test lint types contracts unit bench soak format fuzz lock clean
 .DEFAULT_GOAL := help
 
 help: ## List what can be made
@@ -39,8 +39,14 @@ contracts: $(VENV)/dev.stamp
 unit: $(VENV)/dev.stamp $(NODE)/.stamp
 	$(BIN)/pytest --cov --cov-report=term
 
-bench: $(VENV)/dev.stamp ## Measure what verifying a token costs
+bench: $(VENV)/dev.stamp ## Measure what verifying a token costs, and how fast revocations are
 	@$(BIN)/python benchmarks/verify.py
+	@echo
+	@PYTHONPATH=tests $(BIN)/python benchmarks/revocation.py
+
+TOKENS := 1000000
+soak: $(VENV)/dev.stamp ## Mint TOKENS tokens on SQLite and on PostgreSQL; their databases must stay as they are
+	@cd tests && ../$(BIN)/python -m system.soak $(TOKENS)
 
 format: $(VENV)/dev.stamp ## Format the code and mend what can be mended
 	$(BIN)/ruff check --fix-only
@@ -60,7 +66,7 @@ COMPILE := $(VENV)-lock/bin/uv pip compile - --universal --python-version 3.11 -
 
 lock: ## Resolve requirements.lock (everything) and requirements-run.lock (what runs) anew
 	test -x $(VENV)-lock/bin/uv || { $(PYTHON) -m venv $(VENV)-lock && $(VENV)-lock/bin/python -m pip install --quiet uv; }
-	printf './%s\n' $(PACKAGES) './client[redis,prometheus,opentelemetry]' | $(COMPILE) --upgrade --group pyproject.toml:dev --output-file requirements.lock
+	printf './%s\n' $(PACKAGES) './client[django,fastapi,flask,grpc,redis,prometheus,opentelemetry]' './issuer[postgresql,redis]' | $(COMPILE) --upgrade --group pyproject.toml:dev --output-file requirements.lock
 	printf './%s\n' $(PACKAGES) | $(COMPILE) --constraint requirements.lock --group pyproject.toml:build --output-file requirements-run.lock
 
 clean: ## Remove what this file has made

@@ -75,9 +75,7 @@ class Issuer(NamedTuple):
 
 
 @contextmanager
-def ephemera(
-    folder: Path, *, clients: int = 2, algorithm: str = "ES256"
-) -> Iterator[Issuer]:
+def ephemera(folder: Path, *, clients: int = 2, algorithm: str = "ES256") -> Iterator[Issuer]:
     """Run the issuer on a new database, with everything as it comes."""
     folder.mkdir()
     key = ec.generate_private_key(ec.SECP256R1())
@@ -151,7 +149,9 @@ def bare_starlette() -> Iterator[Server]:
 def versions(names: Sequence[str]) -> str:
     """Say which releases of npm packages are measured."""
     lock = json.loads((_PEERS / "package-lock.json").read_text())
-    return ", ".join(f"{name} {lock['packages'][f'node_modules/{name}']['version']}" for name in names)
+    return ", ".join(
+        f"{name} {lock['packages'][f'node_modules/{name}']['version']}" for name in names
+    )
 
 
 def _form(more: dict[str, str]) -> bytes:

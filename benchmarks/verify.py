@@ -7,11 +7,14 @@ that is busy for a while is busy for all of them. Times are of the processor, no
 import asyncio
 import base64
 import gc
+import http.server
+import json
 import platform
 import secrets
 import statistics
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -32,6 +35,7 @@ from ephemera_client import (
     NoReplayCache,
     RedisReplayCache,
     ReplayCache,
+    RevocationFeed,
     SingleProcessReplayCache,
     SQLiteReplayCache,
     StaticKeys,
@@ -99,15 +103,17 @@ def each(verify: Callable[[str], object]) -> Batch:
     return run
 
 
-def verifier(replay_cache: ReplayCache) -> Batch:
+def verifier(replay_cache: ReplayCache, revocations: RevocationFeed | None = None) -> Batch:
     """Do every check, and claim."""
     made = Verifier(
         issuer=ISSUER,
         audience=AUDIENCE,
         algorithm="ES256",
         replay_cache=replay_cache,
+        revocations=revocations,
         keys=StaticKeys(KEYS),
     )
+    made.warm()
     return each(lambda token: made.verify(token, scopes={SCOPE}))
 
 
@@ -139,6 +145,49 @@ JOSERFC_KEY = ECKey.import_key(JWK)
 
 
 @contextmanager
+def feed(count: int) -> Iterator[RevocationFeed]:
+    """Follow a feed of so many revocations, which are of other tokens and stay as they are."""
+    expires_at = int(time.time()) + 900
+    entries: list[dict[str, str | int]] = [
+        {"jti": f"{number:022}", "exp": expires_at} for number in range(count - 1)
+    ]
+    if count:
+        entries.append({"client": "shipping", "cut_off": expires_at - 900, "exp": expires_at})
+    document = {"epoch": "one", "sequence": count, "after": 0, "entries": entries}
+    body = json.dumps(document).encode()
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            if "wait=" in self.path:
+                ended.wait(25)
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    class Server(http.server.ThreadingHTTPServer):
+        daemon_threads = True
+
+        def handle_error(self, *_: object) -> None:
+            # The follower hangs up while it waits for news.
+            pass
+
+    ended = threading.Event()
+    server = Server(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        with RevocationFeed(f"http://127.0.0.1:{server.server_port}/v1/revocations") as followed:
+            yield followed
+    finally:
+        ended.set()
+        server.shutdown()
+        server.server_close()
+
+
+@contextmanager
 def redis(directory: Path) -> Iterator[RedisReplayCache]:
     """Start a server of this run's own; its time is not counted, but that of the waiting is."""
     path = directory / "redis.sock"
@@ -167,6 +216,11 @@ def variants(stack: ExitStack) -> Iterator[Variant]:
     yield Variant("bare ES256 (cryptography)", bare)
     yield Variant("Verifier, NoReplayCache", verifier(NoReplayCache()))
     yield Variant("Verifier, SingleProcessReplayCache", verifier(SingleProcessReplayCache()))
+    for count in (0, 1000):
+        yield Variant(
+            f"the same, following a feed of {count} revocations",
+            verifier(SingleProcessReplayCache(), stack.enter_context(feed(count))),
+        )
     yield Variant("AsyncVerifier, SingleProcessReplayCache", async_verifier(loop))
     yield Variant("Verifier, SQLiteReplayCache", verifier(sqlite))
     yield Variant("Verifier, RedisReplayCache", verifier(stack.enter_context(redis(directory))))

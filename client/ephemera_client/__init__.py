@@ -1,6 +1,7 @@
 """Request and verify short-lived, single-use access tokens between services.
 
-An API verifies with `Verifier` or `AsyncVerifier`, or puts `RequireToken` around its ASGI app; a
+An API verifies with `Verifier` or `AsyncVerifier`, or puts `RequireToken` around its ASGI app
+(`fastapi`, `wsgi`, `flask`, `django` and `grpc` are modules of their own, imported by name); a
 calling service asks with `TokenClient` or `AsyncTokenClient`. Whatever goes wrong is one of the
 classes in `ephemera_client.errors`.
 """
@@ -31,6 +32,7 @@ from ephemera_client.errors import (
     ReplayCacheUnavailable,
     RequestMalformed,
     ResponseInvalid,
+    RevocationsUnavailable,
     SenderConstraintUnverified,
     SignatureInvalid,
     TokenExpired,
@@ -41,6 +43,7 @@ from ephemera_client.errors import (
     TokenReplayed,
     TokenRequestFailed,
     TokenRequestRefused,
+    TokenRevoked,
     TokenTooLarge,
     TypeRefused,
 )
@@ -54,6 +57,12 @@ from ephemera_client.replay import (
     ReplayCache,
     SingleProcessReplayCache,
     SQLiteReplayCache,
+)
+from ephemera_client.revocations import (
+    NoRevocations,
+    RevocationFeed,
+    Revocations,
+    RevocationsStatus,
 )
 from ephemera_client.token import AccessToken, ForeignAccessToken
 from ephemera_client.token_request import IssuedToken
@@ -95,6 +104,7 @@ __all__ = [
     "KeysUnavailable",
     "LifetimeTooLong",
     "NoReplayCache",
+    "NoRevocations",
     "OriginNotListed",
     "PrivateKeyJWT",
     "Proof",
@@ -105,6 +115,10 @@ __all__ = [
     "RequestMalformed",
     "RequireToken",
     "ResponseInvalid",
+    "RevocationFeed",
+    "Revocations",
+    "RevocationsStatus",
+    "RevocationsUnavailable",
     "SQLiteReplayCache",
     "SenderConstraintUnverified",
     "SignatureInvalid",
@@ -120,6 +134,7 @@ __all__ = [
     "TokenReplayed",
     "TokenRequestFailed",
     "TokenRequestRefused",
+    "TokenRevoked",
     "TokenTooLarge",
     "TypeRefused",
     "Verifier",

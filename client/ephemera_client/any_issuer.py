@@ -83,6 +83,7 @@ class AnyIssuer(Generic[V]):
 
         Raises:
             KeysUnavailable: the keys of one cannot be loaded.
+            RevocationsUnavailable: nor what it has revoked.
             ReplayCacheUnavailable: the replay cache of one cannot be relied on.
         """
         if isinstance(self._last, AsyncVerifier):
@@ -90,6 +91,11 @@ class AnyIssuer(Generic[V]):
         for verifier in self._verifiers.values():
             verifier.warm()
         return None
+
+    @property
+    def awaited(self) -> bool:
+        """Whether `verify` and `warm` are awaited."""
+        return isinstance(self._last, AsyncVerifier)
 
     def still_valid(self, token: AccessToken) -> bool:
         """Say whether a token that one of them accepted may still be acted on."""
@@ -111,3 +117,22 @@ class AnyIssuer(Generic[V]):
         for verifier in self._verifiers.values():
             if isinstance(verifier, AsyncVerifier):
                 await verifier.warm()
+
+
+AnyVerifier = Verifier | AnyIssuer[Verifier]
+AnyAsyncVerifier = AsyncVerifier | AnyIssuer[AsyncVerifier]
+
+
+def check_kind(verifier: object, *, awaited: bool) -> None:
+    """Refuse a verifier that could not be asked: one of the other kind would fail at each request.
+
+    Raises:
+        ConfigurationError: it is of the other kind, or no verifier.
+    """
+    if isinstance(verifier, AnyIssuer):
+        right = verifier.awaited is awaited
+    else:
+        right = isinstance(verifier, AsyncVerifier if awaited else Verifier)
+    if not right:
+        kind = "AsyncVerifier" if awaited else "Verifier"
+        raise ConfigurationError(f"verifier must be {kind}(...), or an AnyIssuer of such")

@@ -1,27 +1,21 @@
 """Tokens at the door of an ASGI application, whatever the framework."""
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
 
-from ephemera_client import bearer
-from ephemera_client.any_issuer import AnyIssuer
+from ephemera_client import admission, bearer
+from ephemera_client.admission import access_token
+from ephemera_client.any_issuer import AnyAsyncVerifier, check_kind
 from ephemera_client.errors import ConfigurationError, InsufficientScope
 from ephemera_client.scope import scope_set
-from ephemera_client.token import AccessToken
-from ephemera_client.verifier import AsyncVerifier
+
+__all__ = ["Application", "Message", "Receive", "RequireToken", "Scope", "Send", "access_token"]
 
 Message = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
-
-_ACCEPTED = "ephemera.token"
-_ACCEPTED_BY = "ephemera.verifier"
-
-_POLICY_VIOLATION = 1008
-_TRY_AGAIN_LATER = 1013
-_UNAVAILABLE = 503
 
 
 class RequireToken:
@@ -30,17 +24,17 @@ class RequireToken:
     The token is verified and claimed once per request and then kept on it, see `access_token`;
     a further `RequireToken` of the same verifier around a part of the application only demands
     its scopes. An `InsufficientScope` that the application raises before it has answered becomes
-    the 403. Under Starlette, give it to `Middleware`: around the whole application it would come
-    after Starlette's own 500.
+    the 403, and on an open WebSocket its end. Under Starlette, give it to `Middleware`: around the
+    whole application it would come after Starlette's own 500.
+
+    Raises:
+        ConfigurationError: the verifier is not one that is awaited, or a scope is none.
     """
 
     def __init__(
-        self,
-        app: Application,
-        verifier: AsyncVerifier | AnyIssuer[AsyncVerifier],
-        *,
-        scopes: Iterable[str] = (),
+        self, app: Application, verifier: AnyAsyncVerifier, *, scopes: Iterable[str] = ()
     ) -> None:
+        check_kind(verifier, awaited=True)
         self._app = app
         self._verifier = verifier
         self._scopes = scope_set(scopes)
@@ -56,44 +50,37 @@ class RequireToken:
             return
         if scope["type"] not in {"http", "websocket"}:
             raise ConfigurationError(f"RequireToken cannot guard what ASGI calls {scope['type']}")
-        answered = False
+        last_sent = ""
 
         async def watched_send(message: Message) -> None:
-            nonlocal answered
-            answered = True
+            nonlocal last_sent
+            last_sent = message["type"]
             await send(message)
 
         try:
-            await self._admit(scope)
+            authorization = [value for name, value in scope["headers"] if name == b"authorization"]
+            await admission.admit_async(scope, authorization, self._verifier, self._scopes)
         except bearer.REFUSALS as error:
             await self._refuse(error, scope, send)
             return
         try:
             await self._app(scope, receive, watched_send)
         except InsufficientScope as error:
-            if answered:
+            if last_sent in {"websocket.accept", "websocket.send"}:
+                await send(_close(error))
+                return
+            if last_sent:
                 raise
             await self._refuse(error, scope, send)
 
-    async def _admit(self, scope: Scope) -> None:
-        if scope.get(_ACCEPTED_BY) is self._verifier:
-            access_token(scope).require(*self._scopes)
-            return
-        authorization = [value for name, value in scope["headers"] if name == b"authorization"]
-        raw = bearer.extract(authorization)
-        scope[_ACCEPTED] = await self._verifier.verify(raw, scopes=self._scopes)
-        scope[_ACCEPTED_BY] = self._verifier
-
     async def _refuse(self, error: bearer.Refused, scope: Scope, send: Send) -> None:
-        refusal = bearer.refuse(error, realm=self._verifier.audience)
         prefix = ""
         if scope["type"] == "websocket":
             prefix = "websocket."
             if "websocket.http.response" not in scope.get("extensions", {}):
-                later = refusal.status == _UNAVAILABLE
-                code = _TRY_AGAIN_LATER if later else _POLICY_VIOLATION
-                await send({"type": "websocket.close", "code": code, "reason": error.code})
+                await send(_close(error))
                 return
+        refusal = bearer.refuse(error, realm=self._verifier.audience)
         headers = [(name.encode(), value.encode("latin-1")) for name, value in refusal.headers]
         await send(
             {
@@ -105,13 +92,5 @@ class RequireToken:
         await send({"type": f"{prefix}http.response.body", "body": refusal.body})
 
 
-def access_token(scope: Mapping[str, Any]) -> AccessToken:
-    """Return the token that `RequireToken` accepted for this request, given its ASGI scope.
-
-    Raises:
-        ConfigurationError: there is no `RequireToken` around the application.
-    """
-    token = scope.get(_ACCEPTED)
-    if not isinstance(token, AccessToken):
-        raise ConfigurationError("no RequireToken is around this part of the application")
-    return token
+def _close(error: bearer.Refused) -> Message:
+    return {"type": "websocket.close", "code": bearer.close_code(error), "reason": error.code}

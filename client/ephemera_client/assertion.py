@@ -1,6 +1,5 @@
 """The JWT by which a client proves that it holds its private key (RFC 7523, `private_key_jwt`)."""
 
-import base64
 import json
 import math
 import os
@@ -10,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal, NoReturn, Self
 
-from ephemera_client import instant
+from ephemera_client import compact, instant
 from ephemera_client.credential import Proof
 from ephemera_client.errors import ConfigurationError
 from ephemera_client.instant import Clock
@@ -40,8 +39,7 @@ def build(key: PrivateKey, *, client_id: str, issuer: str, jti: str, now: float)
         "exp": issued_at + LIFETIME,
         "jti": jti,
     }
-    signing_input = f"{_segment(header)}.{_segment(claims)}"
-    return f"{signing_input}.{_encoded(key.sign(signing_input.encode()))}"
+    return compact.write(header, claims, sign=key.sign)
 
 
 class PrivateKeyJWT:
@@ -127,11 +125,3 @@ def _data(key: object) -> bytes:
             with suppress(TypeError, ValueError, RecursionError):
                 return json.dumps(dict(key)).encode()
     raise ConfigurationError("key must be PEM or a JWK; from_file is for a file")
-
-
-def _segment(members: Mapping[str, object]) -> str:
-    return _encoded(json.dumps(members, separators=(",", ":")).encode())
-
-
-def _encoded(data: bytes) -> str:
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()

@@ -10,17 +10,29 @@ from ephemera_client.errors import (
     KeysUnavailable,
     ReplayCacheUnavailable,
     RequestMalformed,
+    RevocationsUnavailable,
     TokenMissing,
     TokenRefused,
 )
 
-Refused = TokenRefused | RequestMalformed | KeysUnavailable | ReplayCacheUnavailable
+Unavailable = KeysUnavailable | RevocationsUnavailable | ReplayCacheUnavailable
+Refused = TokenRefused | RequestMalformed | Unavailable
 
-REFUSALS = (TokenRefused, RequestMalformed, KeysUnavailable, ReplayCacheUnavailable)
+REFUSALS = (
+    TokenRefused,
+    RequestMalformed,
+    KeysUnavailable,
+    RevocationsUnavailable,
+    ReplayCacheUnavailable,
+)
 """What a request may be answered with; any other error is a mistake in the program."""
 
 # Seconds: what is down is looked at again within these, and a caller's own token lives for longer.
 _RETRY_AFTER = "2"
+
+_UNAVAILABLE = 503
+_POLICY_VIOLATION = 1008
+_TRY_AGAIN_LATER = 1013
 
 # One parameter of a challenge, or the scheme that starts one (RFC 9110 section 11.6.1).
 _CHALLENGE_PART = re.compile(
@@ -81,7 +93,7 @@ def refuse(error: Refused, *, realm: str) -> Refusal:
     The caller learns the error and its stable `reason`. The text may quote configuration, so it is
     left to the API's own log.
     """
-    if isinstance(error, (KeysUnavailable, ReplayCacheUnavailable)):
+    if isinstance(error, Unavailable):
         told = {"error": "temporarily_unavailable", "reason": error.code}
         return _refusal(error.status, ("retry-after", _RETRY_AFTER), told)
     told = {"error": _error(error), "reason": error.code}
@@ -91,6 +103,11 @@ def refuse(error: Refused, *, realm: str) -> Refusal:
     parameters = {"realm": realm} | ({} if isinstance(error, TokenMissing) else told)
     listed = ", ".join(f"{name}={_quoted(value)}" for name, value in parameters.items())
     return _refusal(error.status, ("www-authenticate", f"Bearer {listed}"), told)
+
+
+def close_code(error: Refused) -> int:
+    """Return the code that ends a WebSocket for this reason (RFC 6455 section 7.4)."""
+    return _TRY_AGAIN_LATER if error.status == _UNAVAILABLE else _POLICY_VIOLATION
 
 
 def _error(error: TokenRefused | RequestMalformed) -> str:

@@ -38,6 +38,12 @@ class BorrowedHttp:
         self._max_bytes = max_bytes
         self._process = os.getpid()
 
+    def bounded(self, max_bytes: int) -> "BorrowedHttp":
+        """Return the same, of the process that it was lent to, for answers of another size."""
+        other = BorrowedHttp(self._client, max_bytes=max_bytes)
+        other._process = self._process
+        return other
+
     def get(self, url: str, headers: Mapping[str, str], *, deadline: float) -> Response:
         """Fetch `url`; `deadline` is a moment of `time.monotonic`.
 

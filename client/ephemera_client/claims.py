@@ -27,6 +27,7 @@ from ephemera_client.errors import (
 from ephemera_client.expected import RFC9068, Expected, Profile
 from ephemera_client.instant import Instant
 from ephemera_client.jwk import MAX_KID_LENGTH, VerificationKey
+from ephemera_client.revocations.revoked import Revoked
 from ephemera_client.token import AccessToken, ForeignAccessToken
 
 # Extensions that change what the signature covers, and keys that the token itself would bring.
@@ -53,15 +54,8 @@ def kid_of(header: Mapping[str, Any], *, expected: Expected) -> str:
     return kid
 
 
-def accept(
-    compact: Compact,
-    key: VerificationKey,
-    *,
-    expected: Expected,
-    scopes: Collection[str],
-    now: Instant,
-) -> AccessToken:
-    """Check everything from the signature to the sender constraint.
+def check(compact: Compact, key: VerificationKey, *, expected: Expected, now: Instant) -> None:
+    """Check everything from the signature to who it is that calls.
 
     Raises:
         TokenRefused: the class of the first check that fails.
@@ -82,6 +76,32 @@ def accept(
     _check_text(claims, profile.client_claim)
     if "jti" in claims or not profile.jti_optional:
         _check_text(claims, "jti")
+
+
+def withdrawn(compact: Compact, revoked: Revoked, *, expected: Expected) -> bool:
+    """Say whether a token whose claims are checked is among what the issuer has revoked."""
+    claims = compact.claims
+    return revoked.revokes(
+        kid=compact.header["kid"],
+        client=claims[expected.profile.client_claim],
+        audience=expected.audience,
+        issued_at=claims["iat"],
+        expires_at=claims["exp"],
+        token_id=claims.get("jti", ""),
+    )
+
+
+def accept(
+    compact: Compact, *, expected: Expected, scopes: Collection[str], now: Instant
+) -> AccessToken:
+    """Check the scopes and the sender constraint of a token whose other claims are checked.
+
+    Raises:
+        InsufficientScope: it lacks one of `scopes`.
+        ClaimInvalid: what it says of its scopes cannot be read.
+        SenderConstraintUnverified: it is bound to its sender.
+    """
+    claims, profile = compact.claims, expected.profile
     granted = _scopes(claims, profile)
     if not granted.issuperset(scopes):
         raise InsufficientScope(
@@ -89,10 +109,12 @@ def accept(
         )
     if "cnf" in claims:
         raise SenderConstraintUnverified("the token is bound to its sender (cnf): not checked here")
+    kid = compact.header["kid"]
     if profile is RFC9068:
-        return AccessToken(claims, scopes=granted, accepted_at=now)
+        return AccessToken(claims, kid=kid, scopes=granted, accepted_at=now)
     return ForeignAccessToken(
         claims,
+        kid=kid,
         scopes=granted,
         accepted_at=now,
         client_id=claims[profile.client_claim],

@@ -13,6 +13,8 @@ from ephemera_client.events import (
     KeysRefreshed,
     Refused,
     ReplayCacheDown,
+    RevocationsDown,
+    RevocationsRefreshed,
     StaleServed,
 )
 
@@ -33,6 +35,11 @@ COUNTERS: Mapping[type[Event], Counter] = {
         "Tokens that could not be verified for want of keys.",
         ("issuer", "audience", "cause_code"),
     ),
+    RevocationsDown: Counter(
+        "revocations_down",
+        "Tokens that could not be verified since nobody knew what is revoked.",
+        ("issuer", "audience", "cause_code"),
+    ),
     ReplayCacheDown: Counter(
         "replay_cache_down",
         "Tokens whose single use could not be assured.",
@@ -42,6 +49,9 @@ COUNTERS: Mapping[type[Event], Counter] = {
         "keys_refreshed", "Loads that brought keys or confirmed them.", ("issuer",)
     ),
     StaleServed: Counter("keys_stale_served", "Uses of a key past its lifetime.", ("issuer",)),
+    RevocationsRefreshed: Counter(
+        "revocations_refreshed", "Answers of the feed that brought something new.", ("issuer",)
+    ),
 }
 
 

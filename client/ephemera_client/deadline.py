@@ -4,10 +4,12 @@ httpcore hands the same timeout to every read of an answer, so a peer that sends
 then is never late. Given a moment of `time.monotonic`, these sockets wait for what is left of it.
 """
 
+import contextlib
 import ipaddress
 import socket
 import ssl
 import time
+import weakref
 from collections.abc import Iterable
 from typing import Any
 
@@ -46,6 +48,14 @@ class DeadlineBackend(httpcore.NetworkBackend):
 
     def __init__(self, *, link_local: bool) -> None:
         self._link_local = link_local
+        self._open: weakref.WeakSet[httpcore.NetworkStream] = weakref.WeakSet()
+
+    def interrupt(self) -> None:
+        """Let whoever waits at one of these connections, in another thread, find it closed."""
+        for stream in list(self._open):
+            # Plainly the socket's own: that of TLS would take away what the other thread reads by.
+            with contextlib.suppress(OSError):
+                socket.socket.shutdown(stream.get_extra_info("socket"), socket.SHUT_RDWR)
 
     def connect_tcp(
         self,
@@ -70,9 +80,9 @@ class DeadlineBackend(httpcore.NetworkBackend):
             seconds = left(timeout)
             share = None if seconds is None else seconds / untried
             try:
-                return _DeadlineStream(
-                    backend.connect_tcp(address, port, share, local_address, socket_options)
-                )
+                stream = backend.connect_tcp(address, port, share, local_address, socket_options)
+                self._open.add(stream)
+                return _DeadlineStream(stream)
             except (httpcore.ConnectError, httpcore.ConnectTimeout):
                 if untried == 1:
                     raise

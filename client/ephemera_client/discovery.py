@@ -5,26 +5,35 @@ from urllib.parse import urlsplit
 
 from ephemera_client.compact import strict_json
 from ephemera_client.errors import ConfigurationError
+from ephemera_client.reach import Getter
 from ephemera_client.url import origin
 
 MAX_BYTES = 50 * 1024
+
+_FEED = "ephemera_revocations_endpoint"
+_OK = 200
 
 
 class Metadata(NamedTuple):
     """What verifiers and calling services need of the document; both URLs are the issuer's own.
 
     `max_count` is how many tokens one request may ask for: 1 where the issuer offers
-    nothing more.
+    nothing more. `revocations_endpoint` is None where it offers no feed.
     """
 
     issuer: str
     token_endpoint: str
     jwks_uri: str
     max_count: int
+    revocations_endpoint: str | None
 
 
 class MetadataInvalid(ValueError):
     """The document cannot be relied on; the text quotes nothing of it."""
+
+    def __init__(self, message: str, *, code: str = "metadata_invalid") -> None:
+        super().__init__(message)
+        self.code = code
 
 
 def metadata_url(issuer: str) -> str:
@@ -38,6 +47,19 @@ def metadata_url(issuer: str) -> str:
         raise ConfigurationError("issuer must not contain a query")
     well_known = "/.well-known/oauth-authorization-server"
     return f"{parts.scheme}://{parts.netloc}{well_known}{parts.path.rstrip('/')}"
+
+
+def fetch(http: Getter, *, issuer: str, deadline: float) -> Metadata:
+    """Fetch the document of `issuer`.
+
+    Raises:
+        HttpFailed: there was no answer.
+        MetadataInvalid: as `parse`; or the answer's status, with a code of its own.
+    """
+    response = http.get(metadata_url(issuer), {"accept": "application/json"}, deadline=deadline)
+    if response.status != _OK:
+        raise MetadataInvalid("no metadata were given", code="metadata_status_unexpected")
+    return parse(response.body, issuer=issuer)
 
 
 def parse(body: bytes, *, issuer: str) -> Metadata:
@@ -63,6 +85,8 @@ def parse(body: bytes, *, issuer: str) -> Metadata:
         _endpoint(document, "token_endpoint", issuer),
         _endpoint(document, "jwks_uri", issuer),
         _max_count(document),
+        # One that cannot be used must not pass for none at all.
+        _endpoint(document, _FEED, issuer) if _FEED in document else None,
     )
 
 

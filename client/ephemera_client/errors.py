@@ -18,12 +18,14 @@ EphemeraError
 │   ├── TokenExpired
 │   ├── TokenNotYetValid
 │   ├── LifetimeTooLong
+│   ├── TokenRevoked                  withdrawn by the issuer before its time
 │   ├── InsufficientScope             403, genuine, but its scopes do not cover the call
 │   ├── SenderConstraintUnverified    bound to a sender by a `cnf` that was not checked
 │   ├── TokenReplayed                 accepted once already
 │   └── IssuedBeforeLedger            the replay cache may have forgotten it
 ├── RequestMalformed                  400, such as two Authorization headers
 ├── KeysUnavailable                   503, no usable key set
+├── RevocationsUnavailable            503, nobody knows what is revoked
 ├── ReplayCacheUnavailable            503, single use cannot be assured
 ├── TokenRequestFailed                no token was issued
 │   ├── TokenRequestRefused           the issuer said no
@@ -153,6 +155,12 @@ class LifetimeTooLong(TokenRefused):
     code = "lifetime_too_long"
 
 
+class TokenRevoked(TokenRefused):
+    """The issuer has withdrawn it: itself, with others of its client or audience, or its key."""
+
+    code = "token_revoked"
+
+
 class InsufficientScope(TokenRefused):
     """The token is genuine, but lacks a scope; `required` holds all that the call needs."""
 
@@ -206,10 +214,27 @@ class KeysUnavailable(EphemeraError):
         self.cause_code = cause_code
 
 
+class RevocationsUnavailable(EphemeraError):
+    """The issuer's revocations are not known, or not lately enough, so nothing is accepted.
+
+    `cause_code` says why: how the exchange failed (as for `KeysUnavailable`), `status_unexpected`,
+    `revocations_invalid`, `sequence_behind`, `metadata_status_unexpected`, `metadata_invalid`,
+    `not_offered`, `ca_file_unusable`, `no_thread`, `not_bound`, `not_loaded`, `closed` or `failed`.
+    """
+
+    code = "revocations_unavailable"
+    status: ClassVar[int] = 503
+
+    def __init__(self, message: str, *, cause_code: str = "unknown") -> None:
+        super().__init__(message)
+        self.cause_code = cause_code
+
+
 class ReplayCacheUnavailable(EphemeraError):
     """Single use cannot be assured, so the token was not accepted.
 
-    `cause_code` says why: `full`, `forked` or `failed`.
+    `cause_code` says why, such as `timeout`, `connect_failed`, `full`, `evicting` or `forked`;
+    docs/errors.md lists them.
     """
 
     code = "replay_cache_unavailable"

@@ -1,8 +1,9 @@
 """What happens at a verifier, for metrics and logs.
 
 Give `on_event=` a function of one argument. It is called where the thing happens: in the thread or
-task that verifies, and for `KeysRefreshed` in the thread of the load; so it should be quick. What
-it raises changes nothing and is logged once. Nothing in an event is from a token that was refused.
+task that verifies, for `KeysRefreshed` in the thread of the load and for `RevocationsRefreshed` in
+the one that follows the feed; so it should be quick. What it raises changes nothing and is logged
+once. Nothing in an event is from a token that was refused.
 """
 
 import logging
@@ -14,6 +15,7 @@ from ephemera_client.errors import (
     EphemeraError,
     KeysUnavailable,
     ReplayCacheUnavailable,
+    RevocationsUnavailable,
     TokenRefused,
 )
 from ephemera_client.token import AccessToken
@@ -45,6 +47,14 @@ class KeysDown(NamedTuple):
     cause_code: str
 
 
+class RevocationsDown(NamedTuple):
+    """A token could not be verified: nobody knows whether it is revoked."""
+
+    issuer: str
+    audience: str
+    cause_code: str
+
+
 class ReplayCacheDown(NamedTuple):
     """A token could not be accepted: its single use cannot be assured."""
 
@@ -65,7 +75,23 @@ class StaleServed(NamedTuple):
     issuer: str
 
 
-Event = Accepted | Refused | KeysDown | ReplayCacheDown | KeysRefreshed | StaleServed
+class RevocationsRefreshed(NamedTuple):
+    """The issuer's feed brought what was not known yet; `sequence` is its latest number."""
+
+    issuer: str
+    sequence: int
+
+
+Event = (
+    Accepted
+    | Refused
+    | KeysDown
+    | RevocationsDown
+    | ReplayCacheDown
+    | KeysRefreshed
+    | StaleServed
+    | RevocationsRefreshed
+)
 OnEvent = Callable[[Event], object]
 
 
@@ -106,6 +132,8 @@ def failure(error: EphemeraError, *, issuer: str, audience: str) -> Event | None
         return Refused(issuer, audience, error.code)
     if isinstance(error, KeysUnavailable):
         return KeysDown(issuer, audience, error.cause_code)
+    if isinstance(error, RevocationsUnavailable):
+        return RevocationsDown(issuer, audience, error.cause_code)
     if isinstance(error, ReplayCacheUnavailable):
         return ReplayCacheDown(issuer, audience, error.cause_code)
     return None

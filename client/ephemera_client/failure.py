@@ -19,8 +19,10 @@ FailureCode = Literal[
     "redirected",
     "timeout",
     "tls_certificate_expired",
+    "tls_certificate_unfit",
     "tls_failed",
     "tls_host_mismatch",
+    "tls_not_spoken",
     "tls_unknown_authority",
     "too_large",
 ]
@@ -30,7 +32,10 @@ _UNKNOWN_AUTHORITY = frozenset({2, 18, 19, 20, 21})
 _EXPIRED = frozenset({9, 10})
 _HOST_MISMATCH = frozenset({62, 64})
 
-_SENTENCES: Mapping[FailureCode, str] = {
+# OpenSSL's words for a first record that is none.
+_NOT_TLS = frozenset({"HTTP_REQUEST", "RECORD_LAYER_FAILURE", "WRONG_VERSION_NUMBER"})
+
+_SENTENCES: Mapping[str, str] = {
     "client_closed": "the httpx client given as http= has been closed",
     "client_forked": "the httpx client given as http= is that of the parent process: a forked"
     " child needs one of its own",
@@ -42,11 +47,16 @@ _SENTENCES: Mapping[FailureCode, str] = {
     "protocol_error": "the answer was not one whole HTTP/1.1 response",
     "redirected": "the answer was a redirect, and those are not followed",
     "timeout": "there was no whole answer in time",
-    "tls_certificate_expired": "the server's certificate is not valid today",
+    "tls_certificate_expired": "the certificate of the server, or of its authority, has expired or"
+    " is not valid yet: renew it, or compare the clocks",
+    "tls_certificate_unfit": "the certificate of the server, or of its authority, is not for this"
+    " use: see its basicConstraints, keyUsage and extendedKeyUsage",
     "tls_failed": "the TLS handshake failed",
-    "tls_host_mismatch": "the server's certificate is for another host",
-    "tls_unknown_authority": "the server's certificate is signed by no authority trusted here"
-    " (a private one is named by ca_file=)",
+    "tls_host_mismatch": "the server's certificate is for other hosts: use a name that it holds, or"
+    " issue one that holds this name as a subjectAltName",
+    "tls_not_spoken": "what answers there speaks no TLS: is it another port, or plain http?",
+    "tls_unknown_authority": "the server's certificate is signed by no authority trusted here:"
+    " name a private one with ca_file=",
     "too_large": "the answer is larger than allowed",
 }
 
@@ -67,6 +77,11 @@ class HttpFailed(Exception):
         self.code: FailureCode = code
 
 
+def sentence(code: str) -> str | None:
+    """Return what a code says to people; None for the codes of others."""
+    return _SENTENCES.get(code)
+
+
 def explain(error: Exception, origin: str) -> HttpFailed:
     """Return what `error` comes down to; an exchange with `origin` raised it."""
     if isinstance(error, HttpFailed):
@@ -82,7 +97,7 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 
 def _code(causes: list[BaseException]) -> FailureCode:
     codes: dict[type[BaseException] | tuple[type[BaseException], ...], FailureCode] = {
-        ssl.SSLError: "tls_failed",
+        ssl.SSLError: _tls_code(causes),
         (socket.gaierror, UnicodeError): "dns_failed",
         OnlyLinkLocal: "link_local",
         (httpcore.TimeoutException, TimeoutError): "timeout",
@@ -101,9 +116,14 @@ def _code(causes: list[BaseException]) -> FailureCode:
     return "protocol_error"
 
 
+def _tls_code(causes: list[BaseException]) -> FailureCode:
+    reasons = {cause.reason for cause in causes if isinstance(cause, ssl.SSLError)}
+    return "tls_failed" if reasons.isdisjoint(_NOT_TLS) else "tls_not_spoken"
+
+
 def _certificate_code(verify_code: int) -> FailureCode:
     if verify_code in _UNKNOWN_AUTHORITY:
         return "tls_unknown_authority"
     if verify_code in _EXPIRED:
         return "tls_certificate_expired"
-    return "tls_host_mismatch" if verify_code in _HOST_MISMATCH else "tls_failed"
+    return "tls_host_mismatch" if verify_code in _HOST_MISMATCH else "tls_certificate_unfit"

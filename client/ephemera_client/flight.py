@@ -13,7 +13,39 @@ import anyio
 from anyio.lowlevel import current_token
 
 
-class Flight:
+class Landing:
+    """Something that happens once, awaited by any number of threads and tasks."""
+
+    def __init__(self) -> None:
+        self._landed = threading.Event()
+        self._lock = threading.Lock()
+        self._wakers: list[Callable[[], object]] = []
+
+    def wait(self, seconds: float) -> None:
+        """Block this thread until it has happened, at most `seconds`."""
+        self._landed.wait(max(seconds, 0.0))
+
+    async def wait_async(self, seconds: float) -> None:
+        """Suspend this task until it has happened, at most `seconds`."""
+        event = anyio.Event()
+        with self._lock:
+            if self._landed.is_set():
+                return
+            self._wakers.append(waker(event))
+        with anyio.move_on_after(seconds):
+            await event.wait()
+
+    def land(self) -> None:
+        """Let it have happened."""
+        with self._lock:
+            self._landed.set()
+        for wake in self._wakers:
+            # The waiter's event loop has ended, and its interest with it.
+            with contextlib.suppress(RuntimeError):
+                wake()
+
+
+class Flight(Landing):
     """Begins `work` at once; what it raises goes to `threading.excepthook`, and it has landed.
 
     The thread is a daemon: work that hangs does not keep the process alive.
@@ -23,36 +55,15 @@ class Flight:
     """
 
     def __init__(self, work: Callable[[], None]) -> None:
+        super().__init__()
         self._work = work
-        self._landed = threading.Event()
-        self._lock = threading.Lock()
-        self._wakers: list[Callable[[], object]] = []
         threading.Thread(target=self._fly, name="ephemera-flight", daemon=True).start()
-
-    def wait(self, seconds: float) -> None:
-        """Block this thread until the work is done, at most `seconds`."""
-        self._landed.wait(max(seconds, 0.0))
-
-    async def wait_async(self, seconds: float) -> None:
-        """Suspend this task until the work is done, at most `seconds`."""
-        event = anyio.Event()
-        with self._lock:
-            if self._landed.is_set():
-                return
-            self._wakers.append(waker(event))
-        with anyio.move_on_after(seconds):
-            await event.wait()
 
     def _fly(self) -> None:
         try:
             self._work()
         finally:
-            with self._lock:
-                self._landed.set()
-            for wake in self._wakers:
-                # The waiter's event loop has ended, and its interest with it.
-                with contextlib.suppress(RuntimeError):
-                    wake()
+            self.land()
 
 
 def waker(event: anyio.Event) -> Callable[[], object]:

@@ -13,6 +13,7 @@ from ephemera_client.http import CaFile, check_url
 from ephemera_client.instant import Clock
 from ephemera_client.jwks import Keys, RemoteKeys
 from ephemera_client.replay import ReplayCache
+from ephemera_client.revocations import NoRevocations
 from ephemera_client.verifier import AsyncVerifier, Checks, Verifier
 
 LONGEST_LIFETIME = 86_400
@@ -71,14 +72,22 @@ class _ForeignChecks(Checks):
             max_lifetime=max_lifetime,
             profile=profile,
         )
-        self._assemble(expected, keys, replay_cache, clock, on_event)
+        self._assemble(
+            expected=expected,
+            keys=keys,
+            revocations=NoRevocations(),
+            replay_cache=replay_cache,
+            clock=clock,
+            on_event=on_event,
+        )
 
 
 class ForeignVerifier(_ForeignChecks, Verifier):
     """Accepts another issuer's access tokens for one audience, in all else as `Verifier` does.
 
-    Its keys are not discovered: they are where `jwks_url` says. Tokens without a `jti` are for
-    `NoReplayCache` alone, since nothing can tell one use of them from the next.
+    Its keys are not discovered: they are where `jwks_url` says. It follows no revocations. Tokens
+    without a `jti` are for `NoReplayCache` alone, since nothing can tell one use of them from the
+    next.
 
     Args:
         issuer: the issuer identifier, compared exactly with `iss`; it may have a path.

@@ -14,10 +14,8 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-import anyio
 import httpcore
 import httpx
-from anyio.lowlevel import EventLoopToken, current_token
 
 from ephemera_client.deadline import DeadlineBackend
 from ephemera_client.errors import ConfigurationError
@@ -25,7 +23,6 @@ from ephemera_client.failure import HttpFailed, explain
 from ephemera_client.url import check_url, origin
 
 __all__ = [
-    "AsyncHttp",
     "CaFile",
     "Http",
     "HttpFailed",
@@ -87,7 +84,7 @@ def _seconds(timeout: float) -> float:
 
 
 class Http:
-    """The exchange for threads.
+    """The exchange, for any number of threads.
 
     Connections are kept for a few seconds, and never shared with a forked child.
     """
@@ -164,73 +161,20 @@ class Http:
         if process == os.getpid():
             pool.close()
 
+    def interrupt(self) -> None:
+        """Let an exchange under way in another thread fail now."""
+        process, _ = self._home
+        if process == os.getpid():
+            self._backend.interrupt()
+
     def _open(self) -> httpcore.ConnectionPool:
+        self._backend = DeadlineBackend(link_local=self._link_local)
         return httpcore.ConnectionPool(
             ssl_context=self._tls,
             max_connections=_CONNECTIONS,
             max_keepalive_connections=_CONNECTIONS,
             keepalive_expiry=_IDLE_SECONDS,
-            network_backend=DeadlineBackend(link_local=self._link_local),
-        )
-
-
-class AsyncHttp:
-    """The exchange for tasks of asyncio and trio.
-
-    Connections are kept for a few seconds; an event loop never meets those of another.
-    """
-
-    def __init__(self, *, ca_file: CaFile = None, timeout: float, max_bytes: int) -> None:
-        self._tls = tls_context(ca_file)
-        self._timeout = _seconds(timeout)
-        self._max_bytes = max_bytes
-        self._home: tuple[int, EventLoopToken, httpcore.AsyncConnectionPool] | None = None
-
-    async def get(self, url: str, headers: Mapping[str, str]) -> Response:
-        """Fetch `url`; see `exchange`."""
-        return await self.exchange(url, headers, None)
-
-    async def exchange(self, url: str, headers: Mapping[str, str], body: bytes | None) -> Response:
-        """POST `body`, or GET where there is none, once; the status is the caller's to judge.
-
-        Raises:
-            HttpFailed: there was no whole answer, or it was a redirect, compressed or too large.
-        """
-        pool = self._kept() or self._open()
-        self._home = os.getpid(), current_token(), pool
-        try:
-            with anyio.fail_after(self._timeout) as scope:
-                async with pool.stream(
-                    _method(body), url, headers=_headers(url, headers), content=body
-                ) as answer:
-                    reading = Reading(answer.status, answer.headers, self._max_bytes, url)
-                    async for chunk in answer.aiter_stream():
-                        if not reading.take(chunk):
-                            # Ends the iteration from within; left half way, trio would warn of it.
-                            scope.cancel()
-            return reading.response()
-        except Exception as error:  # noqa: BLE001 - whatever the engine raises becomes one class
-            failure = explain(error, origin(url))
-        raise failure
-
-    async def close(self) -> None:
-        """Close the connections kept for this event loop."""
-        if pool := self._kept():
-            await pool.aclose()
-
-    def _kept(self) -> httpcore.AsyncConnectionPool | None:
-        if self._home is None:
-            return None
-        process, loop, pool = self._home
-        return pool if (process, loop) == (os.getpid(), current_token()) else None
-
-    def _open(self) -> httpcore.AsyncConnectionPool:
-        return httpcore.AsyncConnectionPool(
-            ssl_context=self._tls,
-            max_connections=_CONNECTIONS,
-            max_keepalive_connections=_CONNECTIONS,
-            keepalive_expiry=_IDLE_SECONDS,
-            network_backend=httpcore.AnyIOBackend(),
+            network_backend=self._backend,
         )
 
 

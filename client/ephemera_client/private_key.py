@@ -61,7 +61,7 @@ class PrivateKey:
             raise ConfigurationError(f"the private key cannot be used: {error}") from None
 
     @classmethod
-    def generate(cls, algorithm: str) -> Self:
+    def generate(cls, algorithm: str, *, kid: str | None = None) -> Self:
         """Make a key from the operating system's randomness.
 
         Raises:
@@ -69,7 +69,7 @@ class PrivateKey:
         """
         if algorithm not in _NEW:
             raise ConfigurationError(f"algorithm must be one of {', '.join(_NEW)}")
-        return cls(_NEW[algorithm]())
+        return cls(_NEW[algorithm](), kid=kid)
 
     @classmethod
     def load(cls, data: bytes, *, algorithm: str | None = None, kid: str | None = None) -> Self:

@@ -16,12 +16,18 @@ class AccessToken:
     """
 
     # Read straight from the claims: most calls look at two or three of them.
-    __slots__ = ("_accepted_at", "_claims", "_scopes")
+    __slots__ = ("_accepted_at", "_claims", "_kid", "_scopes")
 
     def __init__(
-        self, claims: Mapping[str, Any], *, scopes: frozenset[str], accepted_at: Instant
+        self,
+        claims: Mapping[str, Any],
+        *,
+        kid: str,
+        scopes: frozenset[str],
+        accepted_at: Instant,
     ) -> None:
         self._claims = claims
+        self._kid = kid
         self._scopes = scopes
         self._accepted_at = accepted_at
 
@@ -79,6 +85,11 @@ class AccessToken:
         return value
 
     @property
+    def kid(self) -> str:
+        """Which of the issuer's keys signed it."""
+        return self._kid
+
+    @property
     def claims(self) -> Mapping[str, Any]:
         """All its claims, read only."""
         return MappingProxyType(self._claims)
@@ -109,16 +120,17 @@ class ForeignAccessToken(AccessToken):
 
     __slots__ = ("_audience", "_client_id")
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - those of any token, and two more
         self,
         claims: Mapping[str, Any],
         *,
+        kid: str,
         scopes: frozenset[str],
         accepted_at: Instant,
         client_id: str,
         audience: str,
     ) -> None:
-        super().__init__(claims, scopes=scopes, accepted_at=accepted_at)
+        super().__init__(claims, kid=kid, scopes=scopes, accepted_at=accepted_at)
         self._client_id = client_id
         self._audience = audience
 

@@ -64,15 +64,17 @@ class IssuedToken(str):
 
     Ask for a token for each call: an audience accepts it once, unless `single_use` is False.
     `expires_at` is Unix seconds by this machine's clock, counted from before the request was sent.
-    The repr leaves the token out; pickling and copying are refused.
+    `batch` numbers the request that brought it. The repr leaves the token out; pickling and
+    copying are refused.
     """
 
-    __slots__ = ("audience", "expires_at", "scopes", "single_use")
+    __slots__ = ("audience", "batch", "expires_at", "scopes", "single_use")
 
     audience: str
     scopes: frozenset[str]
     expires_at: float
     single_use: bool
+    batch: int
 
     def __new__(
         cls,
@@ -89,6 +91,7 @@ class IssuedToken(str):
         token.scopes = scopes
         token.expires_at = expires_at
         token.single_use = single_use
+        token.batch = 0
         return token
 
     def __repr__(self) -> str:
@@ -132,12 +135,12 @@ def form(wanted: Wanted, proof: Mapping[str, str]) -> bytes:
 
 
 def issued(
-    response: Response, wanted: Wanted, *, asker: Asker, now: float
+    response: Response, wanted: Wanted, *, asker: Asker, now: float, reusable: bool = False
 ) -> tuple[IssuedToken, ...]:
     """Read the answer to a request for `wanted` that was sent at `now`, Unix seconds.
 
     Returns as many tokens as were wanted, no two of them the same. A response that does not say
-    whether a token is single use is taken to say yes.
+    whether a token is single use is taken to say yes, unless `reusable`.
 
     Raises:
         ClientRefused: the issuer does not accept the credential.
@@ -151,6 +154,7 @@ def issued(
         raise _refused(response.status, document, asker)
     if document is None:
         raise ResponseInvalid(f"{asker.issuer} answered with something other than a JSON object")
+    document.setdefault("single_use", not reusable)
     return _tokens(document, wanted, asker.issuer, now)
 
 
@@ -184,7 +188,7 @@ def _tokens(
     values, kind = _values(document, wanted.number, issuer), document.get("token_type")
     expires_in = document.get("expires_in")
     scope = document.get("scope", " ".join(wanted.scopes or ()))
-    single_use = document.get("single_use", True)
+    single_use = document["single_use"]
     if not isinstance(kind, str) or kind.lower() != "bearer":
         raise ResponseInvalid(f"{issuer} answered with a token_type other than Bearer")
     if type(expires_in) is not int or not 0 < expires_in <= _LONGEST:

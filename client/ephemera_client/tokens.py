@@ -1,15 +1,15 @@
 """Tokens for a calling service: `TokenClient` for threads, `AsyncTokenClient` for tasks."""
 
-import re
-from collections.abc import Collection, Generator, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import NoReturn, Self, SupportsIndex
 
-from ephemera_client import discovery, instant, token_request
+from ephemera_client import instant
 from ephemera_client.credential import Credential
-from ephemera_client.errors import ConfigurationError, IssuerUnavailable, ResponseInvalid
-from ephemera_client.http import AsyncHttp, CaFile, Http, HttpFailed, Response
-from ephemera_client.token_request import Asker, IssuedToken
+from ephemera_client.http import CaFile
+from ephemera_client.pool import Pool, Ticket
+from ephemera_client.token_request import IssuedToken
+from ephemera_client.token_source import TokenSource
 from ephemera_client.transport import (
     AsyncInner,
     AsyncTokenTransport,
@@ -17,104 +17,10 @@ from ephemera_client.transport import (
     Target,
     TokenTransport,
 )
-from ephemera_client.url import check_url
-
-# An issuer that moves its token endpoint is followed within this many seconds.
-_METADATA_SECONDS = 3600.0
-
-# RFC 6749 appendix A.1.
-_CLIENT_ID = re.compile(r"[\x20-\x7e]+")
 
 
-class Step(NamedTuple):
-    """One exchange to make; without a body it is a GET."""
-
-    url: str
-    headers: Mapping[str, str]
-    body: bytes | None
-
-    def __repr__(self) -> str:
-        # The rest is the credential.
-        return f"Step({self.url!r}, ...)"
-
-
-class TokenSource:
-    """What both clients do but for the sending: the exchanges that come to a token, in order."""
-
-    def __init__(
-        self,
-        issuer: str,
-        *,
-        client_id: str,
-        credential: Credential,
-        unencrypted_hosts: Collection[str],
-        clock: instant.Clock,
-    ) -> None:
-        if not isinstance(client_id, str) or not _CLIENT_ID.fullmatch(client_id):
-            raise ConfigurationError("client_id must be a str of printable ASCII characters")
-        if not hasattr(credential, "prove"):
-            raise ConfigurationError("credential must be a credential, such as ClientSecret(...)")
-        check_url(issuer, unencrypted_hosts=unencrypted_hosts, what="issuer")
-        self._asker = Asker(issuer, client_id, credential.method)
-        self._metadata_url = discovery.metadata_url(issuer)
-        self._credential = credential
-        self._clock = clock
-        self._learned: tuple[str, instant.Instant] | None = None
-
-    def steps(
-        self, audience: str, scopes: Iterable[str] | None, lifetime: int | None
-    ) -> Generator[Step, Response, IssuedToken]:
-        """Yield the exchanges to make, be sent the answer to each, and return the token."""
-        wanted = token_request.want(audience, scopes, lifetime)
-        endpoint = self._known_endpoint()
-        if endpoint is None:
-            answer = yield Step(self._metadata_url, {"accept": "application/json"}, None)
-            endpoint = self._learn(answer)
-        proof = self._credential.prove(self._asker.client_id, issuer=self._asker.issuer)
-        headers = {
-            "accept": "application/json",
-            "content-type": "application/x-www-form-urlencoded",
-            **proof.headers,
-        }
-        # Read before sending, so that the token ends here no later than at its audience.
-        sent_at = self._clock().wall
-        answer = yield Step(endpoint, headers, token_request.form(wanted, proof.form))
-        try:
-            (token,) = token_request.issued(answer, wanted, asker=self._asker, now=sent_at)
-        except ResponseInvalid:
-            self._learned = None
-            raise
-        return token
-
-    def unavailable(self, failure: HttpFailed) -> IssuerUnavailable:
-        """Return the error for an exchange that had no answer."""
-        return IssuerUnavailable(f"no token: {failure}", cause_code=failure.code)
-
-    def _known_endpoint(self) -> str | None:
-        if self._learned is None:
-            return None
-        endpoint, learned_at = self._learned
-        return endpoint if self._clock().since(learned_at) < _METADATA_SECONDS else None
-
-    def _learn(self, answer: Response) -> str:
-        now = self._clock()
-        token_request.require_available(answer, asker=self._asker, now=now.wall)
-        if answer.status != token_request.OK:
-            raise ResponseInvalid(f"{self._metadata_url} answered with status {answer.status}")
-        try:
-            endpoint = discovery.parse(answer.body, issuer=self._asker.issuer).token_endpoint
-        except discovery.MetadataInvalid as error:
-            raise ResponseInvalid(f"{self._metadata_url}: {error}") from error
-        self._learned = endpoint, now
-        return endpoint
-
-
-class TokenClient:
-    """Tokens of one issuer for one client, for any number of threads.
-
-    The issuer's endpoints are discovered at the first request, and again each hour; `timeout`, in
-    seconds, is for each exchange. A process may fork with it.
-    """
+class _Client:
+    """What both clients are made of."""
 
     def __init__(  # noqa: PLR0913 - a client's settings, each by its name
         self,
@@ -122,21 +28,54 @@ class TokenClient:
         *,
         client_id: str,
         credential: Credential,
+        reusable: bool = False,
+        pool_size: int = 500,
         unencrypted_hosts: Collection[str] = (),
         ca_file: CaFile = None,
         timeout: float = 10.0,
         clock: instant.Clock = instant.read,
     ) -> None:
-        self._source = TokenSource(
+        source = TokenSource(
             issuer,
             client_id=client_id,
             credential=credential,
+            reusable=reusable,
             unencrypted_hosts=unencrypted_hosts,
+            ca_file=ca_file,
+            timeout=timeout,
             clock=clock,
         )
+        self._pool = Pool(source, size=pool_size, reusable=reusable, timeout=timeout, clock=clock)
         self._unencrypted_hosts = unencrypted_hosts
         self._ca_file = ca_file
-        self._http = Http(ca_file=ca_file, timeout=timeout, max_bytes=token_request.MAX_BYTES)
+
+    def __reduce_ex__(self, protocol: SupportsIndex, /) -> NoReturn:
+        raise TypeError("a token client is not pickled or copied: what it holds is handed out once")
+
+
+class TokenClient(_Client):
+    """Tokens of one issuer for one client, for any number of threads.
+
+    Each `get` is a token that nobody else is given. They are kept ahead, as many as the calls of
+    the last minute suggest, so that a call rarely waits. A process may fork with it: the child
+    begins with none. It cannot be pickled.
+
+    Args:
+        issuer: its identifier; the endpoints are discovered there, and again each hour.
+        client_id: who asks.
+        credential: how that is proved, such as `PrivateKeyJWT.from_file(...)`.
+        reusable: what a token is for whose response does not say `single_use`: one for every call
+            until it ends, where True. An issuer that says so is believed before this.
+        pool_size: the most tokens kept ahead for one audience, scopes and lifetime. With 0 each
+            is asked for when it is needed.
+        unencrypted_hosts: hosts that may be asked, and called, over plain http.
+        ca_file: PEM file of the authorities to trust instead of the public ones.
+        timeout: seconds that a call waits for a token, and that a request to the issuer may take.
+        clock: reads both clocks.
+
+    Raises:
+        ConfigurationError: an argument cannot be used.
+    """
 
     def get(
         self,
@@ -144,30 +83,29 @@ class TokenClient:
         *,
         scopes: Iterable[str] | None = None,
         lifetime: int | None = None,
+        timeout: float | None = None,
+        instead_of: IssuedToken | None = None,
     ) -> IssuedToken:
-        """Request a token for one call to `audience`.
+        """Return a token for one call to `audience`.
 
         Args:
             audience: the API's identifier, exactly as its verifier has it.
             scopes: what the call needs; None asks for all that policy grants.
             lifetime: seconds; None leaves it to the issuer, which may also grant less.
+            timeout: seconds to wait, where a call has another deadline than the client.
+            instead_of: a token that the API refused as invalid: the new one is asked for after
+                now, and no other as old as that one is handed out any more.
 
         Raises:
             ConfigurationError: an argument is wrong.
             TokenRequestRefused: the issuer says no; a `ClientRefused` if to the credential.
-            IssuerUnavailable: there is no answer, or one that says to come back later.
+            IssuerUnavailable: there is no answer in time, or one that says to come back later.
             ResponseInvalid: the answer breaks the protocol.
         """
-        steps = self._source.steps(audience, scopes, lifetime)
-        try:
-            step = next(steps)
-            while True:
-                step = steps.send(self._http.exchange(*step))
-        except StopIteration as done:
-            token: IssuedToken = done.value
-            return token
-        except HttpFailed as failure:
-            raise self._source.unavailable(failure) from failure
+        found = self._pool.ask(
+            audience, scopes=scopes, lifetime=lifetime, timeout=timeout, instead_of=instead_of
+        )
+        return self._pool.wait(found) if isinstance(found, Ticket) else found
 
     def transport(
         self, targets: Mapping[str, Target], *, inner: Inner | None = None
@@ -188,8 +126,8 @@ class TokenClient:
         )
 
     def close(self) -> None:
-        """Close the connections to the issuer."""
-        self._http.close()
+        """Drop the tokens, end what waits for one, and close the connections to the issuer."""
+        self._pool.close()
 
     def __enter__(self) -> Self:
         return self
@@ -203,30 +141,11 @@ class TokenClient:
         self.close()
 
 
-class AsyncTokenClient:
-    """Does for tasks of asyncio and trio what `TokenClient` does for threads."""
+class AsyncTokenClient(_Client):
+    """Does for tasks of asyncio and trio what `TokenClient` does for threads.
 
-    def __init__(  # noqa: PLR0913 - a client's settings, each by its name
-        self,
-        issuer: str,
-        *,
-        client_id: str,
-        credential: Credential,
-        unencrypted_hosts: Collection[str] = (),
-        ca_file: CaFile = None,
-        timeout: float = 10.0,
-        clock: instant.Clock = instant.read,
-    ) -> None:
-        self._source = TokenSource(
-            issuer,
-            client_id=client_id,
-            credential=credential,
-            unencrypted_hosts=unencrypted_hosts,
-            clock=clock,
-        )
-        self._unencrypted_hosts = unencrypted_hosts
-        self._ca_file = ca_file
-        self._http = AsyncHttp(ca_file=ca_file, timeout=timeout, max_bytes=token_request.MAX_BYTES)
+    Requests to the issuer run on threads of their own, so it may serve several event loops.
+    """
 
     async def get(
         self,
@@ -234,18 +153,14 @@ class AsyncTokenClient:
         *,
         scopes: Iterable[str] | None = None,
         lifetime: int | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109 - a call's own, beside any scope around it
+        instead_of: IssuedToken | None = None,
     ) -> IssuedToken:
-        """Request a token for one call to `audience`; see `TokenClient.get`."""
-        steps = self._source.steps(audience, scopes, lifetime)
-        try:
-            step = next(steps)
-            while True:
-                step = steps.send(await self._http.exchange(*step))
-        except StopIteration as done:
-            token: IssuedToken = done.value
-            return token
-        except HttpFailed as failure:
-            raise self._source.unavailable(failure) from failure
+        """Return a token for one call to `audience`; see `TokenClient.get`."""
+        found = self._pool.ask(
+            audience, scopes=scopes, lifetime=lifetime, timeout=timeout, instead_of=instead_of
+        )
+        return await self._pool.wait_async(found) if isinstance(found, Ticket) else found
 
     def transport(
         self, targets: Mapping[str, Target], *, inner: AsyncInner | None = None
@@ -260,8 +175,8 @@ class AsyncTokenClient:
         )
 
     async def aclose(self) -> None:
-        """Close the connections to the issuer."""
-        await self._http.close()
+        """Drop the tokens, end what waits for one, and close the connections to the issuer."""
+        self._pool.close()
 
     async def __aenter__(self) -> Self:
         return self

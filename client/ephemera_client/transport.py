@@ -7,7 +7,7 @@ travel by it.
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Protocol, Self
+from typing import NamedTuple, Protocol, Self
 from urllib.parse import urlsplit
 
 import httpx
@@ -41,7 +41,14 @@ class Target:
 class Tokens(Protocol):
     """Where the tokens come from; `TokenClient` is one."""
 
-    def get(self, audience: str, *, scopes: Collection[str] | None) -> IssuedToken:
+    def get(
+        self,
+        audience: str,
+        *,
+        scopes: Collection[str] | None,
+        timeout: float | None = None,
+        instead_of: IssuedToken | None = None,
+    ) -> IssuedToken:
         """Return a token that nobody else is given."""
         ...
 
@@ -49,7 +56,14 @@ class Tokens(Protocol):
 class AsyncTokens(Protocol):
     """The same for tasks; `AsyncTokenClient` is one."""
 
-    async def get(self, audience: str, *, scopes: Collection[str] | None) -> IssuedToken:
+    async def get(
+        self,
+        audience: str,
+        *,
+        scopes: Collection[str] | None,
+        timeout: float | None = None,  # noqa: ASYNC109 - as TokenClient.get
+        instead_of: IssuedToken | None = None,
+    ) -> IssuedToken:
         """Return a token that nobody else is given."""
         ...
 
@@ -65,8 +79,8 @@ class Routes:
             check_url(url, unencrypted_hosts=unencrypted_hosts, what="a target's origin")
             if urlsplit(url).path not in {"", "/"} or "?" in url:
                 raise ConfigurationError(f"target {url} must be an origin, without path or query")
-            token_request.want(target.audience, target.scopes, None)
-            self._targets[origin(url)] = target
+            wanted = token_request.want(target.audience, target.scopes, None)
+            self._targets[origin(url)] = Target(wanted.audience, wanted.scopes)
 
     def target(self, request: httpx.Request) -> Target | None:
         """Return what to ask a token for; None sends a redirected request on without one.
@@ -97,27 +111,38 @@ class Routes:
 
 def _with_token(request: httpx.Request, token: IssuedToken) -> httpx.Request:
     # A copy: on the caller's own request the token would outlive the call, in logs and retries.
-    headers = request.headers.copy()
+    # Made by the constructor, it would cost more than all the rest of this module.
+    headers = httpx.Headers(request.headers)
     headers["Authorization"] = f"Bearer {token}"
-    return httpx.Request(
-        request.method,
-        request.url,
-        headers=headers,
-        stream=request.stream,
-        extensions=request.extensions,
-    )
+    sent = httpx.Request.__new__(httpx.Request)
+    sent.__dict__.update(request.__dict__, headers=headers)
+    return sent
 
 
-def _deserves_another(request: httpx.Request, response: httpx.Response) -> bool:
-    """Say whether the same request may go out once more with another token."""
+def _patience(request: httpx.Request) -> float | None:
+    """Return the seconds to wait for a token: as many as for a connection out of a pool."""
+    limits = request.extensions.get("timeout")
+    return limits.get("pool") if isinstance(limits, dict) else None
+
+
+class _Again(NamedTuple):
+    """The same request may go out once more, with a token of the pool or one instead of this."""
+
+    instead_of: IssuedToken | None
+
+
+def _again(request: httpx.Request, response: httpx.Response, token: IssuedToken) -> _Again | None:
+    """Say whether, and with what, the request may go out once more."""
     if response.status_code != _UNAUTHORIZED or not isinstance(request.stream, httpx.ByteStream):
-        return False
+        return None
     challenge = bearer.challenge(response.headers.get_list("www-authenticate"))
     if challenge.get("error") != "invalid_token":
-        return False
+        return None
+    if challenge.get("reason") != "token_replayed":
+        return _Again(instead_of=token)
     # Someone showed this token before. If that was a retry below, the call may have been carried
     # out already.
-    return challenge.get("reason") != "token_replayed" or request.method in _IDEMPOTENT
+    return _Again(instead_of=None) if request.method in _IDEMPOTENT else None
 
 
 class TokenTransport(httpx.BaseTransport):
@@ -148,15 +173,16 @@ class TokenTransport(httpx.BaseTransport):
         target = self._routes.target(request)
         if target is None:
             return self._inner.handle_request(request)
-        response = self._attempt(request, target)
-        if _deserves_another(request, response):
+        audience, scopes, timeout = target.audience, target.scopes, _patience(request)
+        token = self._tokens.get(audience, scopes=scopes, timeout=timeout, instead_of=None)
+        response = self._inner.handle_request(_with_token(request, token))
+        if again := _again(request, response, token):
             response.close()
-            response = self._attempt(request, target)
+            token = self._tokens.get(
+                audience, scopes=scopes, timeout=timeout, instead_of=again.instead_of
+            )
+            response = self._inner.handle_request(_with_token(request, token))
         return response
-
-    def _attempt(self, request: httpx.Request, target: Target) -> httpx.Response:
-        token = self._tokens.get(target.audience, scopes=target.scopes)
-        return self._inner.handle_request(_with_token(request, token))
 
     def close(self) -> None:
         """Close `inner`."""
@@ -198,15 +224,16 @@ class AsyncTokenTransport(httpx.AsyncBaseTransport):
         target = self._routes.target(request)
         if target is None:
             return await self._inner.handle_async_request(request)
-        response = await self._attempt(request, target)
-        if _deserves_another(request, response):
+        audience, scopes, timeout = target.audience, target.scopes, _patience(request)
+        token = await self._tokens.get(audience, scopes=scopes, timeout=timeout, instead_of=None)
+        response = await self._inner.handle_async_request(_with_token(request, token))
+        if again := _again(request, response, token):
             await response.aclose()
-            response = await self._attempt(request, target)
+            token = await self._tokens.get(
+                audience, scopes=scopes, timeout=timeout, instead_of=again.instead_of
+            )
+            response = await self._inner.handle_async_request(_with_token(request, token))
         return response
-
-    async def _attempt(self, request: httpx.Request, target: Target) -> httpx.Response:
-        token = await self._tokens.get(target.audience, scopes=target.scopes)
-        return await self._inner.handle_async_request(_with_token(request, token))
 
     async def aclose(self) -> None:
         """Close `inner`."""

@@ -1,7 +1,8 @@
 """The door that tokens come in by: `Verifier` for threads, `AsyncVerifier` for tasks.
 
 A check that fails raises its own class, see `errors`; the order is that of the cost: the token's
-shape and header, its key, its signature, its claims, the scopes, and last its one use.
+shape and header, its key, its signature, its claims, whether it is revoked, the scopes, and last
+its one use.
 """
 
 from collections.abc import Collection
@@ -13,6 +14,7 @@ from ephemera_client.errors import (
     EphemeraError,
     ReplayCacheUnavailable,
     TokenExpired,
+    TokenRevoked,
 )
 from ephemera_client.events import Accepted, OnEvent, Reporter, failure
 from ephemera_client.expected import RFC9068, Expected, algorithms
@@ -21,6 +23,12 @@ from ephemera_client.instant import Clock, Instant
 from ephemera_client.jwk import VerificationKey
 from ephemera_client.jwks import Keys, KeysStatus, RemoteKeys
 from ephemera_client.replay import AcceptedOnce, Claim, ReplayCache
+from ephemera_client.revocations import (
+    Revocations,
+    RevocationsStatus,
+    Revoked,
+    offered_beside,
+)
 from ephemera_client.token import AccessToken
 
 _REMEMBERED_HEADERS = 64
@@ -32,12 +40,22 @@ class VerifierStatus(NamedTuple):
     ready: bool
     accepted_once: AcceptedOnce
     keys: KeysStatus
+    revocations: RevocationsStatus
 
 
 class Checks:
     """The parts of a verifier, and what both kinds do with them without waiting."""
 
-    __slots__ = ("_clock", "_expected", "_headers", "_keys", "_replay_cache", "_reporter")
+    __slots__ = (
+        "__weakref__",
+        "_clock",
+        "_expected",
+        "_headers",
+        "_keys",
+        "_replay_cache",
+        "_reporter",
+        "_revocations",
+    )
 
     def __init__(  # noqa: PLR0913 - the parts of a verifier, each by its name
         self,
@@ -48,6 +66,7 @@ class Checks:
         replay_cache: ReplayCache,
         keys: Keys | None = None,
         jwks_url: str | None = None,
+        revocations: Revocations | None = None,
         leeway: float = 5,
         max_lifetime: int = RFC9068.longest_lifetime,
         unencrypted_hosts: Collection[str] = (),
@@ -71,25 +90,39 @@ class Checks:
             leeway=leeway,
             max_lifetime=max_lifetime,
         )
-        self._assemble(expected, keys, replay_cache, clock, on_event)
+        if revocations is None:
+            revocations = offered_beside(keys)
+        self._assemble(
+            expected=expected,
+            keys=keys,
+            revocations=revocations,
+            replay_cache=replay_cache,
+            clock=clock,
+            on_event=on_event,
+        )
 
-    def _assemble(
+    def _assemble(  # noqa: PLR0913 - the same parts, all made
         self,
+        *,
         expected: Expected,
         keys: Keys,
+        revocations: Revocations,
         replay_cache: ReplayCache,
         clock: Clock,
         on_event: OnEvent | None,
     ) -> None:
-        if isinstance(replay_cache, type):
-            raise ConfigurationError(f"replay_cache must be made: {replay_cache.__name__}()")
+        for name, part in (("replay_cache", replay_cache), ("revocations", revocations)):
+            if isinstance(part, type):
+                raise ConfigurationError(f"{name} must be made: {part.__name__}()")
         self._reporter = None
         if on_event is not None:
             self._reporter = Reporter()
             self._reporter.add(on_event)
         keys.bind(issuer=expected.issuer, clock=clock, on_event=on_event)
+        revocations.bind(issuer=expected.issuer, keys=keys, clock=clock, on_event=on_event)
         self._expected = expected
         self._keys = keys
+        self._revocations = revocations
         self._replay_cache = replay_cache
         self._clock = clock
         self._headers: dict[bytes, dict[str, Any]] = {}
@@ -114,14 +147,32 @@ class Checks:
     def still_valid(self, token: AccessToken) -> bool:
         """Say whether a token accepted earlier, such as at a handshake, may still be acted on.
 
-        Claims nothing, so it can be asked again and again.
+        It may not once it has expired or was revoked, or while it is not known what is revoked.
+        Claims nothing and waits for nothing, so it can be asked again and again.
         """
-        return not claims.expired(token, leeway=self._expected.leeway, now=self._clock())
+        now = self._clock()
+        if claims.expired(token, leeway=self._expected.leeway, now=now):
+            return False
+        revoked = self._revocations.fresh(now)
+        return revoked is not None and not revoked.revokes(
+            kid=token.kid,
+            client=token.client_id,
+            audience=token.audience,
+            issued_at=token.issued_at,
+            expires_at=token.expires_at,
+            token_id=token.token_id,
+        )
 
     def status(self) -> VerifierStatus:
         """Say what readiness wants to know; loads nothing."""
         keys = self._keys.status()
-        return VerifierStatus(keys.available, self._replay_cache.accepted_once, keys)
+        revocations = self._revocations.status()
+        return VerifierStatus(
+            keys.available and revocations.available,
+            self._replay_cache.accepted_once,
+            keys,
+            revocations,
+        )
 
     def report(self, error: EphemeraError) -> None:
         """Tell `on_event` that a token was refused, or could not be verified."""
@@ -136,14 +187,17 @@ class Checks:
         parts = compact.parse(raw, headers=self._headers)
         return parts, claims.kid_of(parts.header, expected=self._expected)
 
+    def _check(self, parts: compact.Compact, key: VerificationKey, now: Instant) -> Revoked | None:
+        """Return what is revoked, if that is known, once the token itself is in order."""
+        claims.check(parts, key, expected=self._expected, now=now)
+        return self._revocations.fresh(now)
+
     def _accept(
-        self,
-        parts: compact.Compact,
-        key: VerificationKey,
-        scopes: Collection[str],
-        now: Instant,
+        self, parts: compact.Compact, revoked: Revoked, scopes: Collection[str], now: Instant
     ) -> tuple[AccessToken, Claim]:
-        token = claims.accept(parts, key, expected=self._expected, scopes=scopes, now=now)
+        if revoked.any and claims.withdrawn(parts, revoked, expected=self._expected):
+            raise TokenRevoked("the issuer has revoked the token")
+        token = claims.accept(parts, expected=self._expected, scopes=scopes, now=now)
         if parts.header_segment not in self._headers:
             # Only what the issuer signed comes in here, so there are few; the bound is for
             # whatever an issuer may think of.
@@ -157,7 +211,7 @@ class Checks:
 
     def _admit(self, token: AccessToken) -> AccessToken:
         # Loading keys and claiming take time; what was young enough before may not be now.
-        if not self.still_valid(token):
+        if claims.expired(token, leeway=self._expected.leeway, now=self._clock()):
             raise TokenExpired("the token expired while it was being verified")
         if self._reporter is not None:
             self._reporter.tell(Accepted(self.issuer, self.audience, token))
@@ -176,6 +230,8 @@ class Verifier(Checks):
         keys: `RemoteKeys` with other numbers, or `StaticKeys`; without it, the keys are found
             through the issuer's metadata.
         jwks_url: where the keys are if they are not to be found that way.
+        revocations: `RevocationFeed` with other numbers, or `NoRevocations`. Without it, the feed
+            that the metadata offer is followed; where the keys are not found through them, none.
         leeway: seconds by which the issuer's clock may differ, 30 at most.
         max_lifetime: the longest `exp - iat` that is accepted, in seconds, 900 at most.
         unencrypted_hosts: hosts that may be asked for keys over plain http.
@@ -199,12 +255,16 @@ class Verifier(Checks):
         Raises:
             TokenRefused: the class of the first check that fails.
             KeysUnavailable: there are no keys to check it with.
+            RevocationsUnavailable: it is not known what is revoked.
             ReplayCacheUnavailable: its single use cannot be assured.
         """
         now = self._clock()
         try:
             parts, kid = self._open(raw, scopes)
-            token, claim = self._accept(parts, self._keys.lookup(kid, now), scopes, now)
+            revoked = self._check(parts, self._keys.lookup(kid, now), now)
+            if revoked is None:
+                revoked = self._revocations.revoked(now)
+            token, claim = self._accept(parts, revoked, scopes, now)
             try:
                 self._replay_cache.claim(claim, now)
             except EphemeraError:
@@ -217,13 +277,15 @@ class Verifier(Checks):
             raise
 
     def warm(self) -> None:
-        """Load the keys and reach the replay cache before traffic comes.
+        """Load keys and revocations and reach the replay cache before traffic comes.
 
         Raises:
-            KeysUnavailable: they cannot be loaded.
+            KeysUnavailable: the keys cannot be loaded.
+            RevocationsUnavailable: nor what is revoked.
             ReplayCacheUnavailable: it cannot be reached, or must not be relied on.
         """
         self._keys.warm()
+        self._revocations.warm()
         try:
             self._replay_cache.warm()
         except EphemeraError:
@@ -243,7 +305,10 @@ class AsyncVerifier(Checks):
         try:
             parts, kid = self._open(raw, scopes)
             key = await self._keys.lookup_async(kid, now)
-            token, claim = self._accept(parts, key, scopes, now)
+            revoked = self._check(parts, key, now)
+            if revoked is None:
+                revoked = await self._revocations.revoked_async(now)
+            token, claim = self._accept(parts, revoked, scopes, now)
             try:
                 await self._replay_cache.claim_async(claim, now)
             except EphemeraError:
@@ -258,6 +323,7 @@ class AsyncVerifier(Checks):
     async def warm(self) -> None:
         """Do as `Verifier.warm`."""
         await self._keys.warm_async()
+        await self._revocations.warm_async()
         try:
             await self._replay_cache.warm_async()
         except EphemeraError:

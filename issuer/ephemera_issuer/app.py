@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import anyio
 from starlette.applications import Starlette
@@ -15,10 +15,12 @@ from ephemera_client import instant
 from ephemera_issuer.authentication import Authentication
 from ephemera_issuer.authentication.client_keys import ClientKeys
 from ephemera_issuer.edge.errors import failure, http_refusal
+from ephemera_issuer.edge.feed import FeedEndpoint, Watched
 from ephemera_issuer.edge.health import alive, readiness_endpoint
 from ephemera_issuer.edge.introspection import introspection
 from ephemera_issuer.edge.keys import keys_endpoint
 from ephemera_issuer.edge.metadata import (
+    FEED_PATH,
     INTROSPECTION_PATH,
     KEYS_PATH,
     REVOCATION_PATH,
@@ -28,10 +30,11 @@ from ephemera_issuer.edge.metadata import (
 from ephemera_issuer.edge.presented import PresentedToken
 from ephemera_issuer.edge.revocation import Revoking, revocation
 from ephemera_issuer.edge.token import TokenEndpoint
+from ephemera_issuer.ending import Ending
 from ephemera_issuer.spent import SpentAssertions
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Collection
+    from collections.abc import AsyncIterator, Callable, Collection, Coroutine
 
     from starlette.requests import Request
     from starlette.responses import Response
@@ -39,9 +42,12 @@ if TYPE_CHECKING:
 
     from ephemera_client.instant import Clock
     from ephemera_client.replay import ReplayCache
+    from ephemera_issuer.attempt import Observer
+
+    Background: TypeAlias = Callable[[], Coroutine[Any, Any, None]]
 
 
-class Keeper(Revoking, Protocol):
+class Keeper(Revoking, Watched, Protocol):
     """Keeps the snapshot current."""
 
     async def run(self) -> None:
@@ -67,12 +73,15 @@ class _Application(Starlette):
             await super().__call__(scope, receive, send)
 
 
-def create_app(
+def create_app(  # noqa: PLR0913 - the parts of an issuer
     keeper: Keeper,
     *,
     issuer: str,
     ledger: ReplayCache,
     jwks_uri_hosts: Collection[str] = (),
+    background: Collection[Background] = (),
+    ending: Ending | None = None,
+    observers: Collection[Observer] = (),
     clock: Clock = instant.read,
 ) -> Starlette:
     """Make the public application of one issuer.
@@ -82,28 +91,44 @@ def create_app(
         issuer: The issuer identifier, from which every published URL follows.
         ledger: Where assertions are spent: one for all processes of the issuer.
         jwks_uri_hosts: The hosts that clients' keys may be fetched from.
+        background: What else runs while the application does; it never returns.
+        ending: Tells that the process is about to end; by default it never is.
+        observers: Told of every token request and how it ended.
         clock: Dates tokens and tells the age of the snapshot.
     """
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(keeper.run)
+            for work in (keeper.run, end_waits, *background):
+                tasks.start_soon(work)
             yield
             tasks.cancel_scope.cancel()
+
+    ending = ending or Ending()
+
+    async def end_waits() -> None:
+        await ending.wait()
+        feed.end()
 
     authentication = Authentication(
         issuer=issuer, keys=ClientKeys(hosts=jwks_uri_hosts, clock=clock)
     )
     spent = SpentAssertions(ledger)
     token = TokenEndpoint(
-        keeper, issuer=issuer, authentication=authentication, spent=spent, clock=clock
+        keeper,
+        issuer=issuer,
+        authentication=authentication,
+        spent=spent,
+        clock=clock,
+        observers=observers,
     )
     presented = partial(
         PresentedToken, snapshots=keeper, authentication=authentication, spent=spent, clock=clock
     )
     introspect = presented(introspection(keeper, issuer=issuer, clock=clock))
     revoke = presented(revocation(keeper, issuer=issuer, clock=clock))
+    feed = FeedEndpoint(keeper, clock=clock)
     metadata = metadata_endpoint(issuer)
     app = _Application(
         token,
@@ -111,11 +136,12 @@ def create_app(
         routes=[
             Route(INTROSPECTION_PATH, introspect, methods=["POST"]),
             Route(KEYS_PATH, keys_endpoint(keeper)),
+            Route(FEED_PATH, feed, methods=["GET"]),
             Route(REVOCATION_PATH, revoke, methods=["POST"]),
             Route("/.well-known/oauth-authorization-server", metadata),
             Route("/.well-known/openid-configuration", metadata),
             Route("/healthz", alive),
-            Route("/readyz", readiness_endpoint(keeper, clock=clock)),
+            Route("/readyz", readiness_endpoint(keeper, ending=ending, clock=clock)),
             Route(TOKEN_PATH, token, methods=["POST"]),
         ],
         exception_handlers={HTTPException: _http_refusal, Exception: _failure},

@@ -6,18 +6,26 @@
     ├── RegistryInvalid        registry files have problems; nothing was applied
     ├── SecretFileProblem      a generated secret cannot be written to its file; nothing was applied
     ├── UnknownClient          no client of that name is in the registry
+    ├── UnknownAudience        nor is there an audience of that name
+    ├── RevocationRefused      what is to be revoked cannot be, as it was named; nothing was written
     ├── RollRefused            a client would have too many credentials, or none
     ├── InitRefused            files to start from are there already, or cannot be written
     ├── SettingsInvalid        a setting, or the name of one, is wrong; nothing was started
     ├── DatabaseUnusable       the database cannot be opened, read or written
     │   ├── DatabaseMissing    there is none where it should be
-    │   └── DatabaseTooNew     a newer version of Ephemera wrote it; it was not touched
+    │   ├── DatabaseTooNew     a newer version of Ephemera wrote it; it was not touched
+    │   ├── DatabaseOutdated   an older version did, and replicas may share it; it was not touched
+    │   └── DatabaseUnreachable  the server that it is on does not answer
+    ├── BackupInvalid          a file is no backup, or not a whole one; nothing was restored
+    ├── BackupNotWritten       a backup cannot be written to its file
+    ├── RestoreRefused         there is something where a backup should go; it was not touched
     ├── SealingKeyProblem      the sealing key is missing, unreadable or another one
     ├── KeysConflict           another process changed the signing keys first; nothing was written
     ├── LedgerUnusable         the ledger of spent assertions cannot be opened
     └── RequestRefused         a token request is refused, with the `error` of RFC 6749 §5.2
         ├── PolicyRefused      because policy says so; it names the rule
         └── Unavailable        because something cannot be known just now; it says when to come back
+            └── Overcrowded    because too many requests wait already
 
 Texts may quote configuration and file names, never a secret and never what a caller sent.
 HTTP statuses are the business of `edge`.
@@ -83,6 +91,14 @@ class UnknownClient(IssuerError):
     """No client of that name is in the registry."""
 
 
+class UnknownAudience(IssuerError):
+    """No audience of that name is in the registry."""
+
+
+class RevocationRefused(IssuerError):
+    """What is to be revoked cannot be, as it was named; the database is as it was."""
+
+
 class RollRefused(IssuerError):
     """A client's secret cannot be rolled or dropped; the database is as it was."""
 
@@ -105,6 +121,29 @@ class DatabaseMissing(DatabaseUnusable):
 
 class DatabaseTooNew(DatabaseUnusable):
     """A newer version of Ephemera wrote this database; nothing in it was changed."""
+
+
+class DatabaseOutdated(DatabaseUnusable):
+    """The tables are of an older version, and not brought up to date unasked: `ephemera migrate`.
+
+    Nothing in the database was changed.
+    """
+
+
+class DatabaseUnreachable(DatabaseUnusable):
+    """The server does not answer, or has no room: it may later, so trying again makes sense."""
+
+
+class BackupInvalid(IssuerError):
+    """The file is no backup, a damaged one, or one of a newer version; nothing was restored."""
+
+
+class BackupNotWritten(IssuerError):
+    """A backup cannot be written where it should go; an older one there is as it was."""
+
+
+class RestoreRefused(IssuerError):
+    """The database is not empty, and was not to be replaced; nothing in it was changed."""
 
 
 class SealingKeyProblem(IssuerError):
@@ -147,3 +186,11 @@ class Unavailable(RequestRefused):
     def __init__(self, description: str, *, retry_after: int = 1) -> None:
         self.retry_after = retry_after
         super().__init__("temporarily_unavailable", description)
+
+
+class Overcrowded(Unavailable):
+    """Too many requests wait for news already; `of_address` says whether one caller's alone do."""
+
+    def __init__(self, description: str, *, of_address: bool) -> None:
+        self.of_address = of_address
+        super().__init__(description)

@@ -24,17 +24,17 @@ class IssuedToken(NamedTuple):
     jti: str
 
 
-def recognise(raw: str, *, issuer: str, ring: KeyRing, now: float) -> IssuedToken | None:
+def recognise(raw: str, *, issuer: str, ring: KeyRing) -> IssuedToken | None:
     """Read a token that one of the published keys signed for `issuer`; None for anything else.
 
-    What a revoked or overdue key signed is nothing any more. Whether the token has expired or is
+    What a revoked or removed key signed is nothing any more. Whether the token has expired or is
     revoked is not looked at here.
     """
     try:
         parts = compact.parse(raw)
     except TokenRefused:
         return None
-    for record in ring.published(now):
+    for record in ring.published:
         # The mint writes this header and no other.
         if parts.header == {"alg": record.alg, "typ": "at+jwt", "kid": record.kid}:
             key = jwk.parse(record.jwk)

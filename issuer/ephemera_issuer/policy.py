@@ -5,12 +5,13 @@ from __future__ import annotations
 from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
-from ephemera_issuer.errors import PolicyRefused
+from ephemera_issuer.errors import PolicyRefused, Unavailable
 from ephemera_keys.ring import LONGEST_LIFETIME
 
 if TYPE_CHECKING:
     from ephemera_issuer.form import TokenRequest
     from ephemera_issuer.registry.entries import Client, Registry
+    from ephemera_issuer.revocation.entries import Revocations
     from ephemera_issuer.snapshot import Snapshot
 
 DEFAULT_LIFETIME = 120
@@ -100,3 +101,14 @@ def require_enabled(client: Client) -> None:
             f"{client.id} is disabled: nothing is issued to it until an operator enables it",
             rule=Rule.CLIENT_DISABLED,
         )
+
+
+def require_settled(revocations: Revocations, decision: Decision, now: float) -> None:
+    """Refuse to mint what would be born revoked; `now` is in Unix seconds.
+
+    Raises:
+        Unavailable: Until the moment of the pair's cut-off has passed.
+    """
+    seconds = revocations.unsettled(decision.client_id, decision.audience, now)
+    if seconds:
+        raise Unavailable("tokens of this client were revoked just now", retry_after=seconds)

@@ -33,14 +33,15 @@ from ephemera_keys import (
     pem,
     public_jwk,
 )
+from ephemera_keys.ring import CONTRACT
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from sqlalchemy import Connection
 
     from ephemera_issuer.database import Database
-    from ephemera_keys import Algorithm, SealingKeys, Signer
+    from ephemera_keys import Algorithm, SealingKeys, Signer, Timing
 
 # One of each may exist, so a key must leave a state before another enters it.
 _WRITE_ORDER = (State.REVOKED, State.RETIRED, State.ACTIVE, State.PENDING)
@@ -60,7 +61,7 @@ class _NewKey(NamedTuple):
     sealed: bytes
 
 
-def read_ring(connection: Connection) -> StoredRing | None:
+def read_ring(connection: Connection, timing: Timing = CONTRACT) -> StoredRing | None:
     """Read the ring; None before the first start has made one.
 
     Raises:
@@ -70,19 +71,20 @@ def read_ring(connection: Connection) -> StoredRing | None:
     if row.issuer is None:
         return None
     try:
-        ring = KeyRing(tuple(_record(key) for key in connection.execute(signing_keys.select())))
+        records = tuple(_record(key) for key in connection.execute(signing_keys.select()))
+        ring = KeyRing(records, timing)
     except (RingInvalid, ValueError) as error:
         raise DatabaseUnusable(f"the signing keys in the database are damaged: {error}") from error
     return StoredRing(ring, row.keys_version, row.issuer)
 
 
-def require_ring(connection: Connection) -> StoredRing:
+def require_ring(connection: Connection, timing: Timing = CONTRACT) -> StoredRing:
     """Read the ring, which must have been made.
 
     Raises:
         DatabaseUnusable: There is none, or the rows do not make one.
     """
-    stored = read_ring(connection)
+    stored = read_ring(connection, timing)
     if stored is None:
         raise DatabaseUnusable("the database has no signing keys yet: `ephemera serve` makes them")
     return stored
@@ -95,6 +97,7 @@ class SigningKeys:
     database: Database
     sealing_keys: SealingKeys
     issuer: str
+    timing: Timing = CONTRACT
 
     def make_first(self, algorithm: Algorithm, *, now: float) -> None:
         """Make an active and a pending key, unless there are keys already.
@@ -103,14 +106,16 @@ class SigningKeys:
             SettingsInvalid: The keys that there are belong to another issuer.
         """
         with self.database.read() as connection:
-            stored = read_ring(connection)
+            stored = read_ring(connection, self.timing)
         if stored is None:
             active, pending = self._new_key(algorithm), self._new_key(algorithm)
             with self.database.write() as connection:
                 # Another first start may have been quicker; its keys are as good.
-                stored = read_ring(connection)
+                stored = read_ring(connection, self.timing)
                 if stored is None:
-                    ring = KeyRing.start(active=active.jwk, pending=pending.jwk, now=now)
+                    ring = KeyRing.start(
+                        active=active.jwk, pending=pending.jwk, now=now, timing=self.timing
+                    )
                     connection.execute(state.update().values(issuer=self.issuer))
                     _write(connection, 0, None, ring, [active, pending])
                     return
@@ -129,10 +134,11 @@ class SigningKeys:
         return LocalSigner(self._unseal(connection, active), active.alg)
 
     def rotate(self, algorithm: Algorithm, *, now: float, emergency: bool) -> KeyRing:
-        """Let the pending key sign and publish a new one, of `algorithm`; forget overdue keys.
+        """Let the pending key sign and publish a new one, of `algorithm`.
 
         Raises:
             RotationRefused: The pending key has not been published for long enough.
+            TransitionRefused: More keys are published than verifiers would take.
             KeysConflict: Another process changed the keys at the same time; nothing was written.
             SealingKeyProblem: These sealing keys do not open the present keys.
             SettingsInvalid: The keys belong to another issuer.
@@ -140,10 +146,25 @@ class SigningKeys:
         stored = self._read()
         new = self._new_key(algorithm)
         ring = stored.ring.rotate(new_pending=new.jwk, now=now, emergency=emergency)
-        ring = ring.remove_overdue(now)
         with self.database.write() as connection:
             _write(connection, stored.version, stored.ring, ring, [new])
         return ring
+
+    def remove_overdue(self, *, now: float, among: Collection[str]) -> frozenset[str]:
+        """Forget those of the retired keys `among` that no living token needs, and name them.
+
+        Raises:
+            KeysConflict: Another process changed the keys at the same time; nothing was written.
+            SealingKeyProblem: These sealing keys do not open the present keys.
+            SettingsInvalid: The keys belong to another issuer.
+        """
+        stored = self._read()
+        ring = stored.ring.remove_overdue(now, among=among)
+        if ring != stored.ring:
+            with self.database.write() as connection:
+                _write(connection, stored.version, stored.ring, ring, [])
+        kept = {record.kid for record in ring.records}
+        return frozenset(record.kid for record in stored.ring.records) - kept
 
     def revoke(self, kid: str, algorithm: Algorithm, *, now: float) -> KeyRing:
         """Withdraw a key for good; where it is the active one the pending key signs at once.
@@ -164,9 +185,29 @@ class SigningKeys:
                 revoke_key(connection, kid, now=now)
         return ring
 
+    def replace(self, connection: Connection, algorithm: Algorithm, *, now: float) -> KeyRing:
+        """Withdraw every key, and make two others; the private halves of the old are not needed.
+
+        Their revocations are for the caller to enter, in the same write transaction.
+
+        Raises:
+            DatabaseUnusable: There is no ring.
+            SettingsInvalid: The keys belong to another issuer.
+        """
+        stored = require_ring(connection)
+        self._require_own(stored)
+        active, pending = self._new_key(algorithm), self._new_key(algorithm)
+        before = stored.ring
+        ring = before.revoke(before.pending.kid, new_pending=active.jwk, now=now)
+        ring = ring.revoke(before.active.kid, new_pending=pending.jwk, now=now)
+        for record in before.retired:
+            ring = ring.revoke(record.kid, new_pending=None, now=now)
+        _write(connection, stored.version, before, ring, [active, pending])
+        return ring
+
     def _read(self) -> StoredRing:
         with self.database.read() as connection:
-            stored = require_ring(connection)
+            stored = require_ring(connection, self.timing)
             self.read_signer(connection, stored)
         return stored
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING
 
 from sqlalchemy import exists, select
@@ -23,11 +24,14 @@ def open_sealing_keys(database: Database, *, file: Path | None) -> SealingKeys:
 
     Without `file` it is the one beside the database, `ephemera.sealing-key` for `ephemera.db`;
     for a database in memory the key is in memory too. A missing file is never made where keys are
-    sealed already: another key could not open them.
+    sealed already: another key could not open them. For a database on a server it is never made:
+    each replica would make another. The server is not asked, so it may be away.
 
     Raises:
         SealingKeyProblem: The file is missing, malformed or open to others.
     """
+    if database.remote:
+        return _shared(database, file)
     if file is None:
         if database.path is None:
             return SealingKeys([SealingKey.generate()])
@@ -44,6 +48,48 @@ def open_sealing_keys(database: Database, *, file: Path | None) -> SealingKeys:
         raise SealingKeyProblem(f"the sealing key: {error}") from error
     except OSError as error:
         raise SealingKeyProblem(f"the sealing key: {file}: {error.strerror}") from error
+
+
+def sealing_keys_for_new(database: Database, *, file: Path | None) -> SealingKeys:
+    """Read or make the sealing keys where all signing keys are about to be new.
+
+    What sealed the old ones may be lost. On a server it is not made here either.
+
+    Raises:
+        SealingKeyProblem: The file cannot be used or made.
+    """
+    if database.remote:
+        return _shared(database, file)
+    if file is None:
+        if database.path is None:
+            return SealingKeys([SealingKey.generate()])
+        file = database.path.with_suffix(SUFFIX)
+    try:
+        return _make(file)
+    except SealingKeyInvalid as error:
+        raise SealingKeyProblem(f"the sealing key: {error}") from error
+    except OSError as error:
+        raise SealingKeyProblem(f"the sealing key: {file}: {error.strerror}") from error
+
+
+def _shared(database: Database, file: Path | None) -> SealingKeys:
+    advice = (
+        "one sealing key is for all replicas, kept apart from the database; "
+        "if there is none yet, make it once: ephemera keys new-sealing-key "
+    )
+    if file is None:
+        raise SealingKeyProblem(
+            f"EPHEMERA_SEALING_KEY_FILE: must be set for {database.location}; "
+            f"{advice}ephemera.sealing-key"
+        )
+    if not file.exists():
+        raise SealingKeyProblem(
+            f"EPHEMERA_SEALING_KEY_FILE: there is no {file}; {advice}{shlex.quote(str(file))}"
+        )
+    try:
+        return SealingKeys.load(file)
+    except SealingKeyInvalid as error:
+        raise SealingKeyProblem(f"the sealing key: {error}") from error
 
 
 def _make(file: Path) -> SealingKeys:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import signal
 import socket
 from typing import TYPE_CHECKING
@@ -10,6 +12,7 @@ import uvicorn
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from ephemera_issuer.ending import Ending
 from ephemera_issuer.errors import SettingsInvalid
 from ephemera_issuer.settings import is_loopback
 
@@ -25,9 +28,12 @@ KEEP_ALIVE = 75
 """Seconds; longer than usual proxies keep theirs, so that none sends into a closing connection."""
 DRAIN = 10
 """Seconds that requests in progress get after the signal to end."""
+LINGER = 1.0
+"""Seconds after the signal in which a connection that is kept alive may bring a last request."""
 MAXIMUM_HEAD = 64 * 1024
 """Bytes of a request's line and headers, or of its trailers."""
 
+_LOOK_EVERY = 0.02
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -57,22 +63,39 @@ def listen(address: Address, *, tls_ends_in_front: bool) -> socket.socket:
         ) from error
 
 
-def run(app: ASGIApp, listener: socket.socket, *, ready: Callable[[], None]) -> None:
-    """Serve until SIGTERM or SIGINT, then let requests in progress finish.
+def run(
+    app: ASGIApp,
+    listener: socket.socket,
+    *,
+    ready: Callable[[], None],
+    ending: Ending | None = None,
+    leash: int | None = None,
+) -> None:
+    """Serve until SIGTERM or SIGINT, then answer what has come in until then.
+
+    Connections that wait to be accepted still are, and each answer now closes its connection: so
+    a caller finds every request answered, or its connection refused.
 
     Args:
         app: What answers.
-        listener: A listening socket; closed on return.
+        listener: A listening socket, which other processes may share; closed on return.
         ready: Called once requests are answered.
+        ending: Begins with the signal, for the application to know.
+        leash: A file descriptor to read from; when it is at its end, that is a signal too.
 
     Raises:
         SystemExit: With status 3; what the application does in the background failed, and the log
             says why.
     """
+    told = ending or Ending()
+
+    class Protocol(_Protocol):
+        ending = told
+
     server = _Server(
         uvicorn.Config(
             app,
-            http=_Protocol,
+            http=Protocol,
             ws="none",
             lifespan="on",
             log_config=None,
@@ -83,7 +106,9 @@ def run(app: ASGIApp, listener: socket.socket, *, ready: Callable[[], None]) -> 
             timeout_keep_alive=KEEP_ALIVE,
             timeout_graceful_shutdown=DRAIN,
         ),
+        Protocol,
         ready,
+        leash,
     )
     # Afterwards uvicorn hands the signal on to the handlers that it found. Python's own would end
     # the process as killed; these have nothing left to do, and before its own are in place they
@@ -101,6 +126,7 @@ def run(app: ASGIApp, listener: socket.socket, *, ready: Callable[[], None]) -> 
 class _Protocol(HttpToolsProtocol):
     """HTTP whose heads are bounded: the parser keeps whatever comes before a body, for ever."""
 
+    ending: Ending
     _unread = 0
 
     def data_received(self, data: bytes) -> None:
@@ -113,6 +139,13 @@ class _Protocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._unread = 0
         super().on_headers_complete()
+        if self.ending.begun:
+            self.make_this_the_last()
+
+    def make_this_the_last(self) -> None:
+        """Close the connection after the answer that is in the making, if one is."""
+        if self.cycle is not None:
+            self.cycle.keep_alive = False
 
     def on_body(self, body: bytes) -> None:
         self._unread = 0
@@ -124,14 +157,74 @@ class _Protocol(HttpToolsProtocol):
 
 
 class _Server(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        protocol: type[_Protocol],
+        ready: Callable[[], None],
+        leash: int | None,
+    ) -> None:
         super().__init__(config)
+        self._protocol_class = protocol
+        self._ending = protocol.ending
         self._ready = ready
+        self._leash = leash
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
+        if self._leash is not None:
+            asyncio.get_running_loop().add_reader(self._leash, self._let_go)
         self._ready()
+
+    def _let_go(self) -> None:
+        assert self._leash is not None  # noqa: S101 - there is a reader
+        asyncio.get_running_loop().remove_reader(self._leash)
+        self.should_exit = True
 
     async def on_tick(self, counter: int) -> bool:
         # Without its background task an issuer would never be ready again: let it be restarted.
         return await super().on_tick(counter) or self.lifespan.error_occurred
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._ending.begin()
+        for connection in self.server_state.connections:
+            if isinstance(connection, _Protocol):
+                connection.make_this_the_last()
+        await self._accept_the_waiting(sockets or [])
+        for _ in range(int(LINGER / _LOOK_EVERY)):
+            if not self.server_state.connections or self.force_exit:
+                break
+            await asyncio.sleep(_LOOK_EVERY)
+        await super().shutdown([])
+
+    async def _accept_the_waiting(self, sockets: list[socket.socket]) -> None:
+        # Closing a listener resets the connections that the system has made and nobody accepted.
+        # A duplicate of the descriptor leaves the listener open while the loop lets go of it, and
+        # unlike socket.dup() leaves the flags alone, which other processes share.
+        listeners = [socket.socket(fileno=os.dup(listener.fileno())) for listener in sockets]
+        for server in self.servers:
+            server.close()
+        for listener in sockets:
+            listener.close()
+        waiting = []
+        for listener in listeners:
+            with listener:
+                listener.setblocking(False)
+                while (connection := _accept(listener)) is not None:
+                    waiting.append(connection)
+        loop = asyncio.get_running_loop()
+        for connection in waiting:
+            connection.setblocking(False)
+            await loop.connect_accepted_socket(self._protocol, connection)
+
+    def _protocol(self) -> asyncio.Protocol:
+        return self._protocol_class(
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
+
+
+def _accept(listener: socket.socket) -> socket.socket | None:
+    try:
+        return listener.accept()[0]
+    except BlockingIOError:
+        return None

@@ -9,12 +9,15 @@ import re
 from pathlib import Path  # noqa: TC003 - pydantic reads the annotation
 from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import AfterValidator, BeforeValidator, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from ephemera_issuer import database_url
 from ephemera_issuer.errors import SettingsInvalid
+from ephemera_keys.ring import MINIMUM_PUBLICATION
 
 PREFIX = "EPHEMERA_"
+IN_MEMORY = "sqlite://"
 _CLIENT_LIBRARY = "EPHEMERA_CLIENT_"
 _SERVICE_LINK = re.compile(
     r"_SERVICE_HOST$|_SERVICE_PORT(_[A-Z0-9_]+)?$|_PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?$"
@@ -27,6 +30,13 @@ _ORIGIN = re.compile(
 _HOST = re.compile(r"[a-z0-9]([a-z0-9._-]{0,251}[a-z0-9])?|[0-9a-f:.]{2,45}")
 _DEFAULT_PORTS = {"https": "443", "http": "80"}
 _LARGEST_PORT = 65535
+_SQLITE_FILE = re.compile(r"sqlite:///(?!:memory:)[^?#]+")
+REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
+_PERIOD = re.compile(r"([0-9]{1,6})([mhd])")
+_UNITS = {"m": 60, "h": 3600, "d": 86400}
+_SHORTEST_PERIOD = MINIMUM_PUBLICATION
+_LONGEST_PERIOD = 366 * 86400
+_MOST_WORKERS = 64
 
 
 class Address(NamedTuple):
@@ -95,17 +105,29 @@ def _check_hosts(names: tuple[str, ...]) -> tuple[str, ...]:
 _Hosts = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), AfterValidator(_check_hosts)]
 
 
-def _check_database_url(text: str) -> str:
-    # A URL may carry a password, so no message quotes it.
-    if text != "sqlite://" and not re.fullmatch(r"sqlite:///(?!:memory:)[^?#]+", text):
-        raise ValueError("must be sqlite:///PATH (sqlite:////PATH for an absolute path)")
-    return text
+_DatabaseUrl = Annotated[str, AfterValidator(database_url.check)]
 
 
 def _check_replay_url(text: str) -> str:
-    if text == "sqlite://":
+    # A URL may carry a password here too.
+    if text == IN_MEMORY:
         raise ValueError("must be sqlite:///PATH: in memory, a restart would forget what is spent")
-    return _check_database_url(text)
+    if not _SQLITE_FILE.fullmatch(text) and not text.startswith(REDIS_SCHEMES):
+        raise ValueError("must be sqlite:///PATH, redis://HOST:PORT or rediss://HOST:PORT")
+    return text
+
+
+def _parse_period(value: object) -> object:
+    """Seconds of "24h", "90m" or "7d"; None for "off"."""
+    if not isinstance(value, str):
+        return value
+    if value == "off":
+        return None
+    duration = _PERIOD.fullmatch(value)
+    seconds = int(duration[1]) * _UNITS[duration[2]] if duration else 0
+    if not _SHORTEST_PERIOD <= seconds <= _LONGEST_PERIOD:
+        raise ValueError('must be from "15m" to "366d", such as "24h", or "off"')
+    return seconds
 
 
 class Settings(BaseSettings):
@@ -126,12 +148,15 @@ class Settings(BaseSettings):
 
     issuer: Annotated[str, AfterValidator(_check_issuer)] | None = None
     listen: Annotated[str, AfterValidator(_check_listen)] = "127.0.0.1:8700"
-    database_url: Annotated[str, AfterValidator(_check_database_url)] = "sqlite:///ephemera.db"
+    database_url: _DatabaseUrl = Field("sqlite:///ephemera.db", repr=False)
     sealing_key_file: Path | None = None
-    replay_url: Annotated[str, AfterValidator(_check_replay_url)] | None = None
+    replay_url: Annotated[str, AfterValidator(_check_replay_url)] | None = Field(None, repr=False)
+    replay_ca_file: Path | None = None
     jwks_uri_hosts: _Hosts = ()
     algorithm: Literal["ES256", "EdDSA", "RS256"] = "ES256"
     tls_ends_in_front: bool = False
+    rotate_every: Annotated[int | None, BeforeValidator(_parse_period)] = 86400
+    workers: Annotated[int, Field(ge=1, le=_MOST_WORKERS)] = 1
     unencrypted_hosts: _Hosts = ()
 
     def __init__(self, **options: Any) -> None:
@@ -149,6 +174,10 @@ class Settings(BaseSettings):
             raise SettingsInvalid(
                 f"{PREFIX}ISSUER: must be set, since {PREFIX}LISTEN={self.listen} is not loopback: "
                 "it is the name that verifiers know, such as https://tokens.internal"
+            )
+        if self.workers > 1 and self.database_url == IN_MEMORY:
+            raise SettingsInvalid(
+                f"{PREFIX}WORKERS: is {self.workers}, and a database in memory is for one process"
             )
         host = self.plain_http_host
         if host is not None and not is_loopback(host) and host not in self.unencrypted_hosts:
@@ -222,7 +251,9 @@ def _sentence(kind: str, message: str) -> str:
             return "no such setting"
         case "bool_parsing":
             return "must be true or false"
-        case "literal_error":
+        case "literal_error" | "greater_than_equal" | "less_than_equal":
             return message.replace("Input should be", "must be")
+        case "int_parsing":
+            return "must be a whole number"
         case _:
             return message

@@ -12,8 +12,9 @@ import anyio.to_thread
 import structlog
 from sqlalchemy import select
 
-from ephemera_issuer.database import open_database
-from ephemera_issuer.errors import IssuerError
+from ephemera_issuer.changes import Changes
+from ephemera_issuer.database import connect, prepare
+from ephemera_issuer.errors import DatabaseOutdated, DatabaseUnreachable, IssuerError
 from ephemera_issuer.registry.entries import Registry
 from ephemera_issuer.registry.store import read_registry
 from ephemera_issuer.registry.tables import state
@@ -21,9 +22,10 @@ from ephemera_issuer.revocation.store import read_revocations, revoke_token
 from ephemera_issuer.rotation import SigningKeys, require_ring
 from ephemera_issuer.sealing_key import open_sealing_keys
 from ephemera_keys import jwks
+from ephemera_keys.ring import CONTRACT
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from sqlalchemy import Connection
 
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
     from ephemera_issuer.registry.entries import Audience, Client, Grant
     from ephemera_issuer.revocation.entries import Revocations
     from ephemera_issuer.settings import Settings
-    from ephemera_keys import KeyRing, SealingKeys, Signer
+    from ephemera_keys import KeyRing, SealingKeys, Signer, Timing
 
 REFRESH_EVERY = 0.2
 """Seconds between two looks at the database."""
@@ -71,17 +73,29 @@ class SnapshotKeeper:
     """Keeps the snapshot current: `current` is replaced whole, and read without a lock.
 
     `current` is None until the first `refresh`. `clock` tells the instants at which snapshots are
-    confirmed, and must be the one that requests are answered by.
+    confirmed, and must be the one that requests are answered by. `begin` is done with before the
+    first look at the database, as often as it fails.
     """
 
-    def __init__(
-        self, database: Database, sealing_keys: SealingKeys, issuer: str, clock: Clock
+    def __init__(  # noqa: PLR0913 - the parts of a keeper
+        self,
+        database: Database,
+        sealing_keys: SealingKeys,
+        issuer: str,
+        clock: Clock,
+        timing: Timing = CONTRACT,
+        *,
+        begin: Callable[[SnapshotKeeper], None] | None = None,
     ) -> None:
         self.database = database
-        self.keys = SigningKeys(database=database, sealing_keys=sealing_keys, issuer=issuer)
+        self.keys = SigningKeys(
+            database=database, sealing_keys=sealing_keys, issuer=issuer, timing=timing
+        )
         self.current: Snapshot | None = None
         self._clock = clock
+        self._begin = begin
         self._refreshing = threading.Lock()
+        self._watchers: tuple[Callable[[Snapshot], None], ...] = ()
 
     def refresh(self) -> Snapshot:
         """Look at the database, load what changed, and make it current. Safe from any thread.
@@ -92,10 +106,19 @@ class SnapshotKeeper:
             SettingsInvalid: They belong to another issuer.
         """
         with self._refreshing:
+            if self._begin is not None:
+                self._begin(self)
+                self._begin = None
             now = self._clock()
             with self.database.read() as connection:
                 self.current = self._load(connection, now)
+            for told in self._watchers:
+                told(self.current)
             return self.current
+
+    def watch(self, told: Callable[[Snapshot], None]) -> None:
+        """Call `told` with each snapshot from now on, in the thread that refreshes: be quick."""
+        self._watchers += (told,)
 
     def revoke(self, token: IssuedToken) -> None:
         """Revoke one token, here at once and at other replicas when they refresh. Safe as above.
@@ -110,13 +133,26 @@ class SnapshotKeeper:
         self.refresh()
 
     async def run(self) -> None:
-        """Refresh for ever; a failure is logged once until the database answers again."""
+        """Refresh for ever; a failure is logged once until the database answers again.
+
+        Raises:
+            IssuerError: The database answered for the first time, and cannot be used.
+        """
+        changes = Changes(self.database)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(changes.listen)
+            await self._follow(changes)
+
+    async def _follow(self, changes: Changes) -> None:
         log = structlog.get_logger()
         failing = False
         while True:
             try:
-                await anyio.to_thread.run_sync(self.refresh)
+                # A server that is away can leave a read without an answer for a long time.
+                await anyio.to_thread.run_sync(self.refresh, abandon_on_cancel=self.database.remote)
             except IssuerError as error:
+                if self.current is None and not may_come(error):
+                    raise
                 if not failing:
                     log.warning("snapshot_not_refreshed", reason=str(error))
                 failing = True
@@ -124,7 +160,7 @@ class SnapshotKeeper:
                 if failing:
                     log.info("snapshot_refreshed_again")
                 failing = False
-            await anyio.sleep(REFRESH_EVERY)
+            await changes.wait(REFRESH_EVERY)
 
     def close(self) -> None:
         """Close the database."""
@@ -132,20 +168,16 @@ class SnapshotKeeper:
 
     def _load(self, connection: Connection, now: Instant) -> Snapshot:
         known = self.current
+        if known and known.revocations.epoch != connection.scalar(select(state.c.epoch)):
+            known = None  # a backup was restored: its numbers mean something else
         versions = connection.execute(select(state.c.registry_version, state.c.keys_version)).one()
         revocations = read_revocations(
             connection, known.revocations if known else None, now=now.wall
         )
         if known and versions == (known.registry_version, known.keys_version):
-            # A retired key leaves the document by time alone.
-            return replace(
-                known,
-                **_published(known.ring, now),
-                revocations=revocations,
-                confirmed_at=now,
-            )
+            return replace(known, revocations=revocations, confirmed_at=now)
         registry = read_registry(connection, _registry(known) if known else None)
-        stored = require_ring(connection)
+        stored = require_ring(connection, self.keys.timing)
         if known and known.keys_version == stored.version:
             signer = known.signer
         else:
@@ -156,7 +188,7 @@ class SnapshotKeeper:
             grants=registry.grants,
             ring=stored.ring,
             signer=signer,
-            **_published(stored.ring, now),
+            **_published(stored.ring),
             revocations=revocations,
             registry_version=registry.version,
             keys_version=stored.version,
@@ -164,22 +196,44 @@ class SnapshotKeeper:
         )
 
 
-def open_keeper(settings: Settings, *, issuer: str, clock: Clock) -> SnapshotKeeper:
+def open_keeper(
+    settings: Settings, *, issuer: str, clock: Clock, timing: Timing = CONTRACT
+) -> SnapshotKeeper:
     """Open the database of `settings`, make what a first start makes, and take a first snapshot.
+
+    Where the server of the database does not answer yet, or its tables wait for `ephemera migrate`,
+    `current` is None, and `run` does all this as soon as it can.
 
     Raises:
         IssuerError: Any of the database, the sealing key and the signing keys is not usable.
     """
-    database = open_database(settings.database_url, create=True)
+    database = connect(settings.database_url)
     try:
+        if not database.remote:
+            prepare(database, create=True)
         sealing_keys = open_sealing_keys(database, file=settings.sealing_key_file)
-        keeper = SnapshotKeeper(database, sealing_keys, issuer, clock)
-        keeper.keys.make_first(settings.algorithm, now=clock().wall)
-        keeper.refresh()
+
+        def begin(keeper: SnapshotKeeper) -> None:
+            if database.remote:
+                prepare(database, create=True)
+            keeper.keys.make_first(settings.algorithm, now=clock().wall)
+
+        keeper = SnapshotKeeper(database, sealing_keys, issuer, clock, timing, begin=begin)
+        try:
+            keeper.refresh()
+        except IssuerError as error:
+            if not may_come(error):
+                raise
+            structlog.get_logger().warning("waiting_for_the_database", reason=str(error))
     except BaseException:
         database.close()
         raise
     return keeper
+
+
+def may_come(error: IssuerError) -> bool:
+    """Whether what is missing may be on its way, whatever is started first."""
+    return isinstance(error, DatabaseUnreachable | DatabaseOutdated)
 
 
 class _Published(TypedDict):
@@ -187,8 +241,8 @@ class _Published(TypedDict):
     jwks_etag: str
 
 
-def _published(ring: KeyRing, now: Instant) -> _Published:
-    document = jwks.document(ring, now.wall)
+def _published(ring: KeyRing) -> _Published:
+    document = jwks.document(ring)
     return {"jwks": document, "jwks_etag": f'"{hashlib.sha256(document).hexdigest()[:32]}"'}
 
 

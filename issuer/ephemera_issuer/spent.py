@@ -6,7 +6,9 @@ import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ephemera_client import SingleProcessReplayCache, SQLiteReplayCache
+import structlog
+
+from ephemera_client import RedisReplayCache, SingleProcessReplayCache, SQLiteReplayCache
 from ephemera_client.errors import (
     ConfigurationError,
     IssuedBeforeLedger,
@@ -14,7 +16,8 @@ from ephemera_client.errors import (
     TokenReplayed,
 )
 from ephemera_issuer.authentication import assertion
-from ephemera_issuer.errors import LedgerUnusable, Unavailable
+from ephemera_issuer.errors import LedgerUnusable, SettingsInvalid, Unavailable
+from ephemera_issuer.settings import REDIS_SCHEMES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,19 +60,44 @@ class SpentAssertions:
 
 
 @contextlib.contextmanager
-def opened_ledger(url: str | None, *, database: Database, clock: Clock) -> Iterator[ReplayCache]:
+def opened_ledger(
+    url: str | None, *, database: Database, clock: Clock, ca_file: Path | None = None
+) -> Iterator[ReplayCache]:
     """Open the ledger at `url` until the block ends.
 
     Without `url` it is the file beside the database, `ephemera.spent.db` for `ephemera.db`; for a
-    database in memory the ledger is in memory too.
+    database in memory the ledger is in memory too. One in Redis is opened whether or not it can be
+    reached: until it can, requests with an assertion are answered with 503, and no others.
+
+    Args:
+        url: Where it is, or None.
+        database: Beside which it is else.
+        clock: Read for the birth of the ledger.
+        ca_file: Authorities that may vouch for a Redis behind TLS, besides the system's.
 
     Raises:
         LedgerUnusable: There is no opening it.
+        SettingsInvalid: The database is on a server, and no `url` says which ledger its replicas
+            share.
     """
+    if url is not None and url.startswith(REDIS_SCHEMES):
+        try:
+            cache = RedisReplayCache(url, ca_file=ca_file, clock=clock)
+        except ConfigurationError as error:
+            raise LedgerUnusable(f"the ledger of spent assertions: {error}") from error
+        with cache:
+            _warm(cache)
+            yield cache
+        return
     if url is not None:
         path = Path(url.removeprefix(_SCHEME))
     elif database.path is not None:
         path = database.path.with_suffix(SUFFIX)
+    elif database.remote:
+        raise SettingsInvalid(
+            f"EPHEMERA_REPLAY_URL: must be set for {database.location}: replicas that share no "
+            "ledger would each accept the same assertion"
+        )
     else:
         yield SingleProcessReplayCache(clock=clock)
         return
@@ -79,3 +107,10 @@ def opened_ledger(url: str | None, *, database: Database, clock: Clock) -> Itera
         raise LedgerUnusable(f"the ledger of spent assertions: {error}") from error
     with ledger:
         yield ledger
+
+
+def _warm(cache: RedisReplayCache) -> None:
+    try:
+        cache.warm()
+    except ReplayCacheUnavailable as error:
+        structlog.get_logger().warning("ledger_not_ready", reason=str(error))

@@ -22,7 +22,7 @@ from ephemera_keys.errors import (
 from ephemera_keys.generate import generate
 from ephemera_keys.jwk import public_jwk, thumbprint
 from ephemera_keys.record import KeyRecord, State
-from ephemera_keys.ring import KeyRing
+from ephemera_keys.ring import KeyRing, Timing
 from ephemera_keys.sealing import SealingKeys
 from ephemera_keys.sealing_key import SealingKey
 from ephemera_keys.signer import LocalSigner, Signer
@@ -46,6 +46,7 @@ __all__ = [
     "SecretNotPicklable",
     "Signer",
     "State",
+    "Timing",
     "TransitionRefused",
     "UnknownKid",
     "generate",

@@ -7,7 +7,8 @@ A verifier caches the published keys. So a key is published well before it signs
 published until the last token that it signed has expired everywhere.
 """
 
-from collections.abc import Mapping
+import math
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Final, Self
 
@@ -40,6 +41,21 @@ MOST_PUBLISHED: Final = 32
 """A verifier refuses a longer document, and with it every token."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    """The seconds that a ring keeps to: by default `CONTRACT`, on which verifiers rely.
+
+    Others are for trying out whole rotations in seconds, with verifiers that are told of them too.
+    """
+
+    jwks_max_age: int = JWKS_MAX_AGE
+    publication: float = MINIMUM_PUBLICATION
+    retention: float = RETENTION
+
+
+CONTRACT: Final = Timing()
+
+
 @dataclass(frozen=True, slots=True)
 class KeyRing:
     """The records of all keys, oldest publication first whatever order they are given in.
@@ -53,6 +69,7 @@ class KeyRing:
     """
 
     records: tuple[KeyRecord, ...]
+    timing: Timing = CONTRACT
 
     def __post_init__(self) -> None:
         ordered = tuple(sorted(self.records, key=lambda record: (record.published_at, record.kid)))
@@ -64,13 +81,21 @@ class KeyRing:
                 raise RingInvalid(f"a key ring has exactly one {state} key, and this has {count}")
 
     @classmethod
-    def start(cls, *, active: Mapping[str, str], pending: Mapping[str, str], now: float) -> Self:
+    def start(
+        cls,
+        *,
+        active: Mapping[str, str],
+        pending: Mapping[str, str],
+        now: float,
+        timing: Timing = CONTRACT,
+    ) -> Self:
         """Begin with two public JWKs, both published now."""
         return cls(
             (
                 replace(_publish(active, now), state=State.ACTIVE, activated_at=now),
                 _publish(pending, now),
-            )
+            ),
+            timing,
         )
 
     @property
@@ -104,14 +129,31 @@ class KeyRing:
                 return record
         raise UnknownKid(kid, tuple(record.kid for record in self.records))
 
-    def published(self, now: float) -> tuple[KeyRecord, ...]:
-        """What the JWKS shows: active, pending, then the retired that are not overdue."""
-        retired = (record for record in self.retired if not _overdue(record, now))
-        return (self.active, self.pending, *retired)
+    @property
+    def published(self) -> tuple[KeyRecord, ...]:
+        """What the JWKS shows: active, pending, then the retired, until they are removed.
+
+        Time has no part in it: so all replicas show the same, and a wrong clock withdraws nothing.
+        """
+        return (self.active, self.pending, *self.retired)
+
+    @property
+    def latest_moment(self) -> float:
+        """When the ring last changed, Unix seconds; a clock that is behind it is wrong."""
+        return max(moment for record in self.records for moment in record.moments)
 
     def earliest_rotation(self) -> float:
         """The first moment at which a rotation is not an emergency, Unix seconds."""
-        return self.pending.published_at + MINIMUM_PUBLICATION
+        return self.pending.published_at + self.timing.publication
+
+    def overdue_at(self, record: KeyRecord) -> float:
+        """The moment from which no living token needs a retired key, Unix seconds.
+
+        Infinite for a key in another state: a revoked key's record never goes.
+        """
+        if record.state != State.RETIRED or record.retired_at is None:
+            return math.inf
+        return record.retired_at + self.timing.retention
 
     def rotate(self, *, new_pending: Mapping[str, str], now: float, emergency: bool) -> Self:
         """Let the pending key sign, retire the active one and publish the next.
@@ -130,10 +172,10 @@ class KeyRing:
         """
         if not emergency and not now >= self.earliest_rotation():
             raise RotationRefused(self.earliest_rotation())
-        if len(self.published(now)) >= MOST_PUBLISHED:
+        if len(self.published) >= MOST_PUBLISHED:
             raise TransitionRefused(
-                f"{MOST_PUBLISHED} keys are published already, and verifiers take no more; "
-                f"a retired key leaves {RETENTION} s after it signed last"
+                f"{MOST_PUBLISHED} keys are published already, and verifiers take no more; a "
+                f"retired key is removed {self.timing.retention:.0f} s after it signed last"
             )
         moment = self._no_earlier(now)
         active = replace(self.active, state=State.RETIRED, retired_at=moment)
@@ -171,13 +213,22 @@ class KeyRing:
             return self._with(revoked, added=_publish(new_pending, moment))
         return self._with(revoked, self._promoted(moment), added=_publish(new_pending, moment))
 
-    def remove_overdue(self, now: float) -> Self:
+    def remove_overdue(self, now: float, *, among: Collection[str] | None = None) -> Self:
         """Forget the retired keys that no living token needs; the same ring where there are none.
 
-        Their private halves, if still kept, can go as well.
+        Args:
+            now: Unix seconds.
+            among: Only these kids. A clock that was set forward takes every retired key for
+                overdue; who removes by a clock names the keys that it has itself seen retired for
+                so long.
         """
-        kept = tuple(record for record in self.records if not _overdue(record, now))
-        return type(self)(kept) if len(kept) < len(self.records) else self
+        kept = tuple(
+            record
+            for record in self.records
+            if not self.overdue_at(record) <= now < math.inf
+            or (among is not None and record.kid not in among)
+        )
+        return replace(self, records=kept) if len(kept) < len(self.records) else self
 
     def _of(self, state: State) -> tuple[KeyRecord, ...]:
         return tuple(record for record in self.records if record.state == state)
@@ -186,12 +237,13 @@ class KeyRing:
         return replace(self.pending, state=State.ACTIVE, activated_at=moment)
 
     def _no_earlier(self, now: float) -> float:
-        return max(now, *(moment for record in self.records for moment in record.moments))
+        # In this order NaN is what comes out, and no record takes it.
+        return max(now, self.latest_moment)
 
     def _with(self, *changed: KeyRecord, added: KeyRecord | None = None) -> Self:
         kids = {record.kid for record in changed}
         untouched = (record for record in self.records if record.kid not in kids)
-        return type(self)((*untouched, *changed, *([added] if added else [])))
+        return replace(self, records=(*untouched, *changed, *([added] if added else [])))
 
 
 def _publish(jwk: Mapping[str, str], moment: float) -> KeyRecord:
@@ -204,10 +256,3 @@ def _publish(jwk: Mapping[str, str], moment: float) -> KeyRecord:
 
 def _retirement(record: KeyRecord) -> tuple[float, ...]:
     return tuple(reversed(record.moments))
-
-
-def _overdue(record: KeyRecord, now: float) -> bool:
-    """Retired, and its last token has expired everywhere. A revoked key's record never goes."""
-    if record.state != State.RETIRED or record.retired_at is None:
-        return False
-    return now >= record.retired_at + RETENTION

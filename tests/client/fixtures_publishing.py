@@ -9,6 +9,7 @@ from client.fixtures_requesting import Asked, Reply, Server, serving
 from client.fixtures_verifying import SigningKey
 
 JWKS = "/jwks.json"
+FEED = "/v1/revocations"
 METADATA = "/.well-known/oauth-authorization-server"
 
 

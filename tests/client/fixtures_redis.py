@@ -4,9 +4,11 @@ import contextlib
 import importlib.util
 import random
 import secrets
+import select
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import threading
 import time
@@ -198,6 +200,44 @@ class CuttingProxy:
         for one in list(self._open):
             with contextlib.suppress(OSError):
                 one.shutdown(socket.SHUT_RDWR)
+
+
+class TlsFront:
+    """Ends TLS in front of a server, one connection after another."""
+
+    def __init__(self, port: int, tls: ssl.SSLContext) -> None:
+        self._target = port
+        self._tls = tls
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        self._thread = threading.Thread(target=self._accept, daemon=True)
+        self._thread.start()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                inner, _ = self._listener.accept()
+                with contextlib.suppress(OSError):
+                    self._serve(inner)
+                inner.close()
+
+    def _serve(self, inner: socket.socket) -> None:
+        with (
+            self._tls.wrap_socket(inner, server_side=True) as wrapped,
+            socket.create_connection(("127.0.0.1", self._target)) as outer,
+        ):
+            # A command, then its reply: the test claims one at a time.
+            while data := wrapped.recv(65536):
+                while wrapped.pending():
+                    data += wrapped.recv(65536)
+                outer.sendall(data)
+                while select.select([outer, wrapped], [], [], 5)[0] == [outer]:
+                    wrapped.sendall(outer.recv(65536))
+
+    def close(self) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self._thread.join(10)
 
 
 def token_of(jti: str = "one", *, iat: int | None = None, lifetime: int = 120) -> Claim:

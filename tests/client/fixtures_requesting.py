@@ -207,12 +207,17 @@ class Issuer:
     """Mints real tokens, and answers like an issuer at the origin that `serving` gives it.
 
     What `planned` holds is answered to token requests first, in order; `None` stands for success.
+    `metadata` are added to its own, and `said` to what it says of a token.
     """
 
     def __init__(self) -> None:
         self.origin = "https://tokens.internal"
         self.planned: list[Reply | None] = []
         self.token_requests: list[dict[str, str]] = []
+        self.discoveries = 0
+        self.clock: Callable[[], int] = lambda: int(time.time())
+        self.metadata: dict[str, Any] = {}
+        self.said: dict[str, Any] = {"single_use": True}
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._lock = threading.Lock()
 
@@ -226,7 +231,7 @@ class Issuer:
         return {"keys": [{"kty": "EC", "crv": "P-256", "x": x, "y": y, "kid": "k", "alg": "ES256"}]}
 
     def mint(self, audience: str, scope: str = "", **changes: Any) -> str:
-        now = int(time.time())
+        now = self.clock()
         claims = {
             "iss": self.origin,
             "sub": "orders",
@@ -242,10 +247,12 @@ class Issuer:
 
     def answer(self, asked: Asked) -> Reply:
         if asked.path == "/.well-known/oauth-authorization-server":
+            self.discoveries += 1
             return _json(
                 issuer=self.origin,
                 token_endpoint=f"{self.origin}/oauth2/token",
                 jwks_uri=f"{self.origin}/jwks",
+                **self.metadata,
             )
         if asked.path == "/jwks":
             return _json(**self.jwks)
@@ -256,19 +263,25 @@ class Issuer:
             planned = self.planned.pop(0) if self.planned else None
         if planned is not None:
             return planned
+        first, *others = (
+            self.mint(form["resource"], form.get("scope", ""))
+            for _ in range(int(form.get("count", "1")))
+        )
         return _json(
-            access_token=self.mint(form["resource"], form.get("scope", "")),
+            access_token=first,
             token_type="Bearer",
             expires_in=int(form.get("lifetime", "120")),
             scope=form.get("scope", ""),
-            single_use=True,
+            **self.said,
+            **({"additional_tokens": others} if others else {}),
         )
 
 
 @contextlib.contextmanager
-def issuing(*, tls: ssl.SSLContext | None = None) -> Iterator[Issuer]:
+def issuing(*, tls: ssl.SSLContext | None = None, **metadata: Any) -> Iterator[Issuer]:
     """Serve an issuer on loopback."""
     issuer = Issuer()
+    issuer.metadata = metadata
     with serving(issuer.answer, tls=tls) as server:
         issuer.origin = server.origin
         yield issuer

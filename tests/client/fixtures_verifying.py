@@ -19,6 +19,7 @@ from ephemera_client import (
 )
 from ephemera_client.instant import Instant
 from ephemera_client.jwk import thumbprint
+from ephemera_client.testing import StillClock
 
 ISSUER = "https://tokens.internal"
 AUDIENCE = "https://billing.internal"
@@ -27,22 +28,14 @@ NOW = 1_800_000_000
 _numbers = itertools.count()
 
 
-class ManualClock:
+class ManualClock(StillClock):
     """Two clocks that move when told to, together or one alone."""
 
     def __init__(self, wall: float = NOW, monotonic: float = 5000.0) -> None:
-        self.now = Instant(wall, monotonic)
-
-    def __call__(self) -> Instant:
-        return self.now
-
-    def advance(self, seconds: float) -> Instant:
-        self.now = Instant(self.now.wall + seconds, self.now.monotonic + seconds)
-        return self.now
+        super().__init__(Instant(wall, monotonic))
 
     def set_back(self, seconds: float) -> Instant:
-        self.now = Instant(self.now.wall - seconds, self.now.monotonic)
-        return self.now
+        return self.at(self.now.wall - seconds)
 
 
 class SigningKey(NamedTuple):

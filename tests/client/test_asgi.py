@@ -3,7 +3,7 @@ from typing import Any
 import anyio
 import httpx
 import pytest
-from client.fixtures_requesting import Issuer, closed_port
+from client.fixtures_requesting import closed_port
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
@@ -21,8 +21,8 @@ from ephemera_client.asgi import (
 )
 from ephemera_client.bearer import challenge
 from ephemera_client.errors import ConfigurationError, InsufficientScope
-from ephemera_client.jwks import RemoteKeys, StaticKeys
-from ephemera_client.replay import SingleProcessReplayCache
+from ephemera_client.jwks import RemoteKeys
+from ephemera_client.testing import FakeIssuer
 from ephemera_client.verifier import AsyncVerifier
 
 pytestmark = pytest.mark.anyio
@@ -32,24 +32,13 @@ READ = "invoices:read"
 
 
 @pytest.fixture
-def issuer() -> Issuer:
-    return Issuer()
+def issuer() -> FakeIssuer:
+    return FakeIssuer()
 
 
 @pytest.fixture
-def verifier(issuer: Issuer) -> AsyncVerifier:
-    return _verifier(issuer)
-
-
-def _verifier(issuer: Issuer, **changes: Any) -> AsyncVerifier:
-    settings: dict[str, Any] = {
-        "issuer": issuer.origin,
-        "audience": AUDIENCE,
-        "algorithm": "ES256",
-        "replay_cache": SingleProcessReplayCache(),
-        "keys": StaticKeys(issuer.jwks),
-    }
-    return AsyncVerifier(**(settings | changes))
+def verifier(issuer: FakeIssuer) -> AsyncVerifier:
+    return issuer.async_verifier(AUDIENCE)
 
 
 async def _who(scope: Scope, receive: Receive, send: Send) -> None:
@@ -70,7 +59,9 @@ def _reason(response: httpx.Response) -> str | None:
     return told.get("reason")
 
 
-async def test_an_acceptable_token_is_let_in_once(issuer: Issuer, verifier: AsyncVerifier) -> None:
+async def test_an_acceptable_token_is_let_in_once(
+    issuer: FakeIssuer, verifier: AsyncVerifier
+) -> None:
     app = RequireToken(_who, verifier)
     header = f"Bearer {issuer.mint(AUDIENCE)}"
     response = await _call(app, header)
@@ -80,7 +71,7 @@ async def test_an_acceptable_token_is_let_in_once(issuer: Issuer, verifier: Asyn
 
 
 async def test_a_token_in_many_requests_at_once_is_let_in_by_one(
-    issuer: Issuer, verifier: AsyncVerifier
+    issuer: FakeIssuer, verifier: AsyncVerifier
 ) -> None:
     app = RequireToken(_who, verifier)
     header = f"Bearer {issuer.mint(AUDIENCE)}"
@@ -102,7 +93,7 @@ async def test_no_token_is_asked_for_with_the_audience(verifier: AsyncVerifier) 
 
 
 async def test_two_authorization_headers_are_a_bad_request(
-    issuer: Issuer, verifier: AsyncVerifier
+    issuer: FakeIssuer, verifier: AsyncVerifier
 ) -> None:
     app = RequireToken(_who, verifier)
     one, two = (f"Bearer {issuer.mint(AUDIENCE)}" for _ in range(2))
@@ -111,25 +102,25 @@ async def test_two_authorization_headers_are_a_bad_request(
 
 
 async def test_a_token_without_the_scope_is_forbidden_and_not_used_up(
-    issuer: Issuer, verifier: AsyncVerifier
+    issuer: FakeIssuer, verifier: AsyncVerifier
 ) -> None:
-    header = f"Bearer {issuer.mint(AUDIENCE, READ)}"
+    header = f"Bearer {issuer.mint(AUDIENCE, scopes={READ})}"
     response = await _call(RequireToken(_who, verifier, scopes=["invoices:write"]), header)
     assert (response.status_code, _reason(response)) == (403, "insufficient_scope")
     assert challenge([response.headers["www-authenticate"]])["scope"] == "invoices:write"
     assert (await _call(RequireToken(_who, verifier, scopes=[READ]), header)).status_code == 200
 
 
-async def test_keys_that_cannot_be_had_are_a_503(issuer: Issuer) -> None:
+async def test_keys_that_cannot_be_had_are_a_503(issuer: FakeIssuer) -> None:
     keys = RemoteKeys(f"http://127.0.0.1:{closed_port()}/jwks", timeout=1)
-    app = RequireToken(_who, _verifier(issuer, keys=keys))
+    app = RequireToken(_who, issuer.async_verifier(AUDIENCE, keys=keys))
     response = await _call(app, f"Bearer {issuer.mint(AUDIENCE)}")
     assert (response.status_code, response.json()["reason"]) == (503, "keys_unavailable")
     assert "retry-after" in response.headers
 
 
-async def test_a_full_ledger_is_a_503(issuer: Issuer) -> None:
-    app = RequireToken(_who, _verifier(issuer, replay_cache=_Full()))
+async def test_a_full_ledger_is_a_503(issuer: FakeIssuer) -> None:
+    app = RequireToken(_who, issuer.async_verifier(AUDIENCE, replay_cache=_Full()))
     response = await _call(app, f"Bearer {issuer.mint(AUDIENCE)}")
     assert (response.status_code, response.json()["reason"]) == (503, "replay_cache_unavailable")
 
@@ -141,26 +132,26 @@ class _Full:
         raise OSError
 
 
-async def test_nested_requirements_claim_once(issuer: Issuer, verifier: AsyncVerifier) -> None:
+async def test_nested_requirements_claim_once(issuer: FakeIssuer, verifier: AsyncVerifier) -> None:
     inner = RequireToken(_who, verifier, scopes=["invoices:write"])
     app = RequireToken(RequireToken(inner, verifier, scopes=[READ]), verifier)
-    both = issuer.mint(AUDIENCE, f"{READ} invoices:write")
+    both = issuer.mint(AUDIENCE, scopes={READ, "invoices:write"})
     assert (await _call(app, f"Bearer {both}")).status_code == 200
-    response = await _call(app, f"Bearer {issuer.mint(AUDIENCE, READ)}")
+    response = await _call(app, f"Bearer {issuer.mint(AUDIENCE, scopes={READ})}")
     assert (response.status_code, _reason(response)) == (403, "insufficient_scope")
 
 
 async def test_another_verifier_within_verifies_for_itself(
-    issuer: Issuer, verifier: AsyncVerifier
+    issuer: FakeIssuer, verifier: AsyncVerifier
 ) -> None:
-    other = _verifier(issuer, audience="https://other.internal")
+    other = issuer.async_verifier("https://other.internal")
     app = RequireToken(RequireToken(_who, other), verifier)
     response = await _call(app, f"Bearer {issuer.mint(AUDIENCE)}")
     assert (response.status_code, _reason(response)) == (401, "audience_mismatch")
 
 
 async def test_a_scope_demanded_inside_the_application_becomes_the_403(
-    issuer: Issuer, verifier: AsyncVerifier
+    issuer: FakeIssuer, verifier: AsyncVerifier
 ) -> None:
     async def invoice(request: Request) -> JSONResponse:
         access_token(request.scope).require(READ)
@@ -170,12 +161,14 @@ async def test_a_scope_demanded_inside_the_application_becomes_the_403(
     app = Starlette(routes=routes, middleware=[Middleware(RequireToken, verifier=verifier)])
     response = await _call(app, f"Bearer {issuer.mint(AUDIENCE)}", path="/v1/invoice")
     assert (response.status_code, _reason(response)) == (403, "insufficient_scope")
-    response = await _call(app, f"Bearer {issuer.mint(AUDIENCE, READ)}", path="/v1/invoice")
+    response = await _call(
+        app, f"Bearer {issuer.mint(AUDIENCE, scopes={READ})}", path="/v1/invoice"
+    )
     assert response.status_code == 200
 
 
 async def test_a_scope_demanded_after_the_answer_began_is_not_hidden(
-    issuer: Issuer, verifier: AsyncVerifier
+    issuer: FakeIssuer, verifier: AsyncVerifier
 ) -> None:
     async def late(scope: Scope, _: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": []})
@@ -244,10 +237,10 @@ async def _greet(scope: Scope, _: Receive, send: Send) -> None:
 
 
 async def test_a_websocket_is_claimed_at_the_handshake(
-    issuer: Issuer, verifier: AsyncVerifier
+    issuer: FakeIssuer, verifier: AsyncVerifier
 ) -> None:
     app = RequireToken(_greet, verifier)
-    token = issuer.mint(AUDIENCE, READ)
+    token = issuer.mint(AUDIENCE, scopes={READ})
     assert await _handshake(app, token) == [{"type": "websocket.accept"}]
     assert await _handshake(app, token) == [
         {"type": "websocket.close", "code": 1008, "reason": "token_replayed"}
@@ -255,7 +248,7 @@ async def test_a_websocket_is_claimed_at_the_handshake(
 
 
 async def test_a_websocket_is_refused_with_a_response_where_the_server_can(
-    issuer: Issuer, verifier: AsyncVerifier
+    issuer: FakeIssuer, verifier: AsyncVerifier
 ) -> None:
     app = RequireToken(_greet, verifier)
     start, body = await _handshake(
@@ -267,14 +260,38 @@ async def test_a_websocket_is_refused_with_a_response_where_the_server_can(
     assert b"insufficient_scope" in body["body"]
 
 
+@pytest.mark.parametrize("extensions", [None, {"websocket.http.response": {}}])
+async def test_a_scope_demanded_on_an_open_websocket_ends_it(
+    extensions: dict[str, Any] | None, issuer: FakeIssuer, verifier: AsyncVerifier
+) -> None:
+    async def late(scope: Scope, _: Receive, send: Send) -> None:
+        await send({"type": "websocket.accept"})
+        access_token(scope).require(READ)
+
+    app = RequireToken(late, verifier)
+    _, closed = await _handshake(app, issuer.mint(AUDIENCE), extensions=extensions)
+    assert closed == {"type": "websocket.close", "code": 1008, "reason": "insufficient_scope"}
+
+
+async def test_a_scope_demanded_on_a_websocket_that_has_ended_is_not_hidden(
+    issuer: FakeIssuer, verifier: AsyncVerifier
+) -> None:
+    async def late(scope: Scope, _: Receive, send: Send) -> None:
+        await send({"type": "websocket.close"})
+        access_token(scope).require(READ)
+
+    with pytest.raises(InsufficientScope):
+        await _handshake(RequireToken(late, verifier), issuer.mint(AUDIENCE))
+
+
 async def test_a_websocket_without_a_token_is_closed_unopened(verifier: AsyncVerifier) -> None:
     app = RequireToken(_greet, verifier)
     assert (await _handshake(app, None, extensions={}))[0]["reason"] == "token_missing"
 
 
 async def test_a_websocket_is_told_to_try_later_when_nothing_can_be_verified(
-    issuer: Issuer,
+    issuer: FakeIssuer,
 ) -> None:
-    app = RequireToken(_greet, _verifier(issuer, replay_cache=_Full()))
+    app = RequireToken(_greet, issuer.async_verifier(AUDIENCE, replay_cache=_Full()))
     (close,) = await _handshake(app, issuer.mint(AUDIENCE))
     assert (close["code"], close["reason"]) == (1013, "replay_cache_unavailable")

@@ -5,11 +5,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from client.fixtures_requesting import Issuer, Reply, certificate, closed_port, issuing
+from client.fixtures_requesting import Reply, certificate, closed_port, issuing
 
 from ephemera_client import compact
 from ephemera_client.__main__ import main
 from ephemera_client.explain import explain
+from ephemera_client.testing import FakeIssuer
 
 AUDIENCE = "https://billing.internal"
 Output = pytest.CaptureFixture[str]
@@ -103,7 +104,7 @@ def test_an_issuer_that_is_away_is_told_with_its_cause(secret_file: str, capsys:
 def test_inspect_explains_a_token_or_a_header_and_says_that_nothing_was_verified(
     form: str, monkeypatch: pytest.MonkeyPatch, capsys: Output
 ) -> None:
-    token = Issuer().mint(AUDIENCE, "invoices:read")
+    token = FakeIssuer().mint(AUDIENCE, scopes={"invoices:read"})
     _feed(monkeypatch, form.format(token).encode())
     assert main(["inspect"]) == 0
     shown = capsys.readouterr().out
@@ -115,7 +116,7 @@ def test_inspect_explains_a_token_or_a_header_and_says_that_nothing_was_verified
 
 
 def test_inspect_takes_the_token_as_an_argument_too(capsys: Output) -> None:
-    assert main(["inspect", Issuer().mint(AUDIENCE)]) == 0
+    assert main(["inspect", FakeIssuer().mint(AUDIENCE)]) == 0
     assert "NOT VERIFIED" in capsys.readouterr().out
 
 
@@ -129,7 +130,8 @@ def test_inspect_refuses_what_is_no_token(
 
 
 def test_a_strangers_token_cannot_steer_the_terminal() -> None:
-    token = Issuer().mint(AUDIENCE, "\x1b[2J\u202e", iat=10**30, **{"\x1b]0;x\x07": "y"})
+    strange = {"scope": "\x1b[2J\u202e", "iat": 10**30, "\x1b]0;x\x07": "y"}
+    token = FakeIssuer().mint(AUDIENCE, claims=strange)
     lines = list(explain(compact.parse(token), length=len(token), now=0.0))
     assert all(line.isascii() and line.isprintable() for line in lines)
     assert any("not a member that Ephemera issues" in line for line in lines)
@@ -137,7 +139,9 @@ def test_a_strangers_token_cannot_steer_the_terminal() -> None:
 
 
 def test_moments_are_told_from_now() -> None:
-    token = Issuer().mint(AUDIENCE, iat=1_700_000_000, exp=1_700_000_120, nbf="soon")
+    issuer = FakeIssuer()
+    issuer.at(1_700_000_000)
+    token = issuer.mint(AUDIENCE, claims={"nbf": "soon"})
     text = "\n".join(explain(compact.parse(token), length=1, now=1_700_000_030.0))
     assert "made 2023-11-14 22:13:20 UTC, 30 s ago" in text
     assert "expires 2023-11-14 22:15:20 UTC, 90 s from now" in text
@@ -148,10 +152,11 @@ def test_verify_says_who_calls_and_claims_nothing(
     secret_file: str, monkeypatch: pytest.MonkeyPatch, capsys: Output
 ) -> None:
     assert secret_file
-    with issuing() as issuer:
+    with FakeIssuer.on_loopback() as issuer:
+        raw = issuer.mint(AUDIENCE, scopes={"invoices:read"})
         for _ in range(2):
-            _feed(monkeypatch, issuer.mint(AUDIENCE, "invoices:read", jti="same").encode())
-            arguments = ["--issuer", issuer.origin, "--audience", AUDIENCE]
+            _feed(monkeypatch, raw.encode())
+            arguments = ["--issuer", issuer.issuer, "--audience", AUDIENCE]
             assert main(["verify", *arguments, "--scope", "invoices:read"]) == 0
             shown = capsys.readouterr().out
             assert "valid: from 'orders', scopes 'invoices:read'" in shown
@@ -159,9 +164,9 @@ def test_verify_says_who_calls_and_claims_nothing(
 
 
 def test_verify_says_why_not(capsys: Output) -> None:
-    with issuing() as issuer:
-        arguments = ["--issuer", issuer.origin, "--audience", "https://other.internal"]
-        assert main(["verify", issuer.mint(AUDIENCE), *arguments]) == 1
+    with FakeIssuer.on_loopback() as issuer:
+        raw = issuer.mint_refused("audience_mismatch", AUDIENCE)
+        assert main(["verify", raw, "--issuer", issuer.issuer, "--audience", AUDIENCE]) == 1
     printed = capsys.readouterr()
     assert printed.err.startswith("refused (audience_mismatch)")
     assert printed.out == ""
@@ -189,7 +194,7 @@ def test_a_wrong_command_line_is_status_2(arguments: list[str], capsys: Output) 
 
 def test_the_module_runs_as_a_command() -> None:
     command = [sys.executable, "-W", "error", "-m", "ephemera_client", "inspect"]
-    token = Issuer().mint(AUDIENCE)
+    token = FakeIssuer().mint(AUDIENCE)
     ran = subprocess.run(command, input=token.encode(), capture_output=True, check=False)
     assert (ran.returncode, ran.stderr) == (0, b"")
     assert b"NOT VERIFIED" in ran.stdout

@@ -17,6 +17,8 @@ from ephemera_client.events import (
     OnEvent,
     Refused,
     ReplayCacheDown,
+    RevocationsDown,
+    RevocationsRefreshed,
     StaleServed,
 )
 from ephemera_client.opentelemetry import OpenTelemetryEvents
@@ -28,6 +30,8 @@ EVENTS: list[Event] = [
     ReplayCacheDown(ISSUER, AUDIENCE, "full"),
     KeysRefreshed(ISSUER),
     StaleServed(ISSUER),
+    RevocationsDown(ISSUER, AUDIENCE, "timeout"),
+    RevocationsRefreshed(ISSUER, 7),
 ]
 
 
@@ -69,6 +73,8 @@ def test_prometheus_counts() -> None:
         "replay_cache_down": (verifier | {"cause_code": "full"}, 1),
         "keys_refreshed": ({"issuer": ISSUER}, 1),
         "keys_stale_served": ({"issuer": ISSUER}, 1),
+        "revocations_down": (verifier | {"cause_code": "timeout"}, 1),
+        "revocations_refreshed": ({"issuer": ISSUER}, 1),
     }
     for name, (named, count) in expected.items():
         assert registry.get_sample_value(f"ephemera_{name}_total", named) == count
@@ -101,6 +107,8 @@ def test_opentelemetry_counts() -> None:
         "ephemera.replay_cache_down": (verifier | {"cause_code": "full"}, 1),
         "ephemera.keys_refreshed": ({"issuer": ISSUER}, 1),
         "ephemera.keys_stale_served": ({"issuer": ISSUER}, 1),
+        "ephemera.revocations_down": (verifier | {"cause_code": "timeout"}, 1),
+        "ephemera.revocations_refreshed": ({"issuer": ISSUER}, 1),
     }
     provider.shutdown()
 

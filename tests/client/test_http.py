@@ -4,15 +4,12 @@ import ssl
 import sys
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import anyio
 import pytest
-from anyio.lowlevel import checkpoint
 from client.fixtures_requesting import (
-    Asked,
     Reply,
     certificate,
     closed_port,
@@ -23,48 +20,30 @@ from client.fixtures_requesting import (
 
 from ephemera_client.errors import ConfigurationError
 from ephemera_client.failure import FailureCode
-from ephemera_client.http import AsyncHttp, Http, HttpFailed, Response
-
-pytestmark = pytest.mark.anyio
-
-Get = Callable[..., Awaitable[Response]]
+from ephemera_client.http import Http, HttpFailed, Response
 
 
-async def _get_in_a_thread(url: str, **settings: Any) -> Response:
+def get(url: str, **settings: Any) -> Response:
     http = Http(**{"timeout": 5, "max_bytes": 1000} | settings)
     try:
-        return await anyio.to_thread.run_sync(http.get, url, {})
+        return http.get(url, {})
     finally:
         http.close()
 
 
-async def _get_in_a_task(url: str, **settings: Any) -> Response:
-    http = AsyncHttp(**{"timeout": 5, "max_bytes": 1000} | settings)
-    try:
-        return await http.get(url, {})
-    finally:
-        await http.close()
-
-
-@pytest.fixture(params=[_get_in_a_thread, _get_in_a_task], ids=["thread", "task"])
-def get(request: pytest.FixtureRequest) -> Get:
-    flavour: Get = request.param
-    return flavour
-
-
-async def _failure(get: Get, url: str, **settings: Any) -> FailureCode:
+def _failure(url: str, **settings: Any) -> FailureCode:
     with pytest.raises(HttpFailed) as refused:
-        await get(url, **settings)
+        get(url, **settings)
     assert refused.value.__cause__ is None
     assert refused.value.__context__ is None
     assert url.rpartition("/")[0] in str(refused.value)
     return refused.value.code
 
 
-async def test_an_answer_comes_whole_with_lower_case_headers(get: Get) -> None:
+def test_an_answer_comes_whole_with_lower_case_headers() -> None:
     teapot = Reply(418, b"short and stout", (("X-Two", "a"), ("X-Two", "b")))
     with serving(lambda _: teapot) as server:
-        response = await get(f"{server.origin}/x?y=1")
+        response = get(f"{server.origin}/x?y=1")
 
     assert (response.status, response.body) == (418, b"short and stout")
     assert response.headers["x-two"] == "a, b"
@@ -73,25 +52,25 @@ async def test_an_answer_comes_whole_with_lower_case_headers(get: Get) -> None:
     assert server.asked[0].headers["host"] == server.origin.removeprefix("http://")
 
 
-async def test_a_not_modified_answer_is_an_answer(get: Get) -> None:
+def test_a_not_modified_answer_is_an_answer() -> None:
     with serving(lambda _: Reply(304)) as server:
-        assert (await get(server.origin + "/x")).status == 304
+        assert get(server.origin + "/x").status == 304
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-async def test_a_redirect_is_refused_and_not_followed(get: Get, status: int) -> None:
+def test_a_redirect_is_refused_and_not_followed(status: int) -> None:
     with serving(lambda _: Reply(status, headers=(("Location", "/secret-place"),))) as server:
-        assert await _failure(get, server.origin + "/x") == "redirected"
+        assert _failure(server.origin + "/x") == "redirected"
         assert [asked.path for asked in server.asked] == ["/x"]
 
 
-async def test_an_answer_of_the_largest_size_is_read_and_one_byte_more_refused(get: Get) -> None:
+def test_an_answer_of_the_largest_size_is_read_and_one_byte_more_refused() -> None:
     with serving(lambda asked: Reply(200, b"a" * int(asked.path[2:]))) as server:
-        assert len((await get(server.origin + "/x1000")).body) == 1000
-        assert await _failure(get, server.origin + "/x1001") == "too_large"
+        assert len(get(server.origin + "/x1000").body) == 1000
+        assert _failure(server.origin + "/x1001") == "too_large"
 
 
-async def test_an_answer_without_end_is_refused_at_the_limit(get: Get) -> None:
+def test_an_answer_without_end_is_refused_at_the_limit() -> None:
     def pour(peer: socket.socket) -> None:
         peer.recv(4096)
         peer.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
@@ -99,16 +78,16 @@ async def test_an_answer_without_end_is_refused_at_the_limit(get: Get) -> None:
             peer.sendall(b"a" * 4096)
 
     with talking(pour) as place:
-        assert await _failure(get, place + "/x") == "too_large"
+        assert _failure(place + "/x") == "too_large"
 
 
-async def test_a_compressed_answer_is_refused(get: Get) -> None:
+def test_a_compressed_answer_is_refused() -> None:
     with serving(lambda _: Reply(200, b"x", (("Content-Encoding", "gzip"),))) as server:
-        assert await _failure(get, server.origin + "/x") == "content_encoded"
+        assert _failure(server.origin + "/x") == "content_encoded"
 
 
 @pytest.mark.parametrize("dripped", [b"HTTP/1.1 200 OK\r\nX: ", b"HTTP/1.1 200 OK\r\n\r\n"])
-async def test_a_peer_that_drips_is_late_all_the_same(get: Get, dripped: bytes) -> None:
+def test_a_peer_that_drips_is_late_all_the_same(dripped: bytes) -> None:
     given_up = threading.Event()
 
     def drip(peer: socket.socket) -> None:
@@ -119,26 +98,24 @@ async def test_a_peer_that_drips_is_late_all_the_same(get: Get, dripped: bytes) 
 
     with talking(drip) as place:
         started = time.monotonic()
-        assert await _failure(get, place + "/x", timeout=0.15) == "timeout"
+        assert _failure(place + "/x", timeout=0.15) == "timeout"
         assert time.monotonic() - started < 2
         given_up.set()
 
 
-async def test_nobody_listening_is_told_from_a_late_answer(get: Get) -> None:
-    assert await _failure(get, f"http://127.0.0.1:{closed_port()}/x") == "connect_failed"
+def test_nobody_listening_is_told_from_a_late_answer() -> None:
+    assert _failure(f"http://127.0.0.1:{closed_port()}/x") == "connect_failed"
 
 
-async def test_a_name_that_does_not_resolve_is_told(
-    get: Get, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_name_that_does_not_resolve_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     def unresolved(*_: object, **__: object) -> None:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
     monkeypatch.setattr(socket, "getaddrinfo", unresolved)
-    assert await _failure(get, "https://tokens.invalid/x") == "dns_failed"
+    assert _failure("https://tokens.invalid/x") == "dns_failed"
 
 
-async def test_a_second_address_is_tried_when_the_first_has_no_listener(
+def test_a_second_address_is_tried_when_the_first_has_no_listener(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with serving(lambda _: Reply(200, b"here")) as server:
@@ -150,11 +127,11 @@ async def test_a_second_address_is_tried_when_the_first_has_no_listener(
         monkeypatch.setattr(
             socket, "getaddrinfo", _resolving(issuer=found, otherwise=socket.getaddrinfo)
         )
-        assert (await _get_in_a_thread(f"http://issuer:{port}/x")).body == b"here"
+        assert get(f"http://issuer:{port}/x").body == b"here"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere 127.0.0.2 is nobody's address")
-async def test_an_address_that_swallows_packets_leaves_time_for_the_next(
+def test_an_address_that_swallows_packets_leaves_time_for_the_next(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with serving(lambda _: Reply(200, b"here")) as server, contextlib.ExitStack() as full:
@@ -169,10 +146,10 @@ async def test_an_address_that_swallows_packets_leaves_time_for_the_next(
         monkeypatch.setattr(
             socket, "getaddrinfo", _resolving(issuer=found, otherwise=socket.getaddrinfo)
         )
-        assert (await _get_in_a_thread(f"http://issuer:{port}/x", timeout=1)).body == b"here"
+        assert get(f"http://issuer:{port}/x", timeout=1).body == b"here"
 
 
-async def test_when_all_addresses_swallow_packets_the_answer_is_late(
+def test_when_all_addresses_swallow_packets_the_answer_is_late(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with contextlib.ExitStack() as full:
@@ -184,7 +161,7 @@ async def test_when_all_addresses_swallow_packets_the_answer_is_late(
             socket, "getaddrinfo", _resolving(issuer=found, otherwise=socket.getaddrinfo)
         )
         url = f"http://issuer:{place[1]}/x"
-        assert await _failure(_get_in_a_thread, url, timeout=0.2) == "timeout"
+        assert _failure(url, timeout=0.2) == "timeout"
 
 
 @pytest.mark.parametrize(
@@ -195,7 +172,7 @@ async def test_when_all_addresses_swallow_packets_the_answer_is_late(
         *("fd00:ec2::254", "fd20:ce::254", "100.100.100.200", "64:ff9b::100.100.100.200"),
     ],
 )
-async def test_link_local_addresses_are_left_out_where_that_is_asked_for(
+def test_link_local_addresses_are_left_out_where_that_is_asked_for(
     monkeypatch: pytest.MonkeyPatch, address: str
 ) -> None:
     with serving(lambda _: Reply(200, b"here")) as server:
@@ -208,9 +185,9 @@ async def test_link_local_addresses_are_left_out_where_that_is_asked_for(
             socket, "getaddrinfo", _resolving(issuer=found, otherwise=socket.getaddrinfo)
         )
         url = f"http://issuer:{port}/x"
-        assert (await _get_in_a_thread(url, link_local=False)).body == b"here"
+        assert get(url, link_local=False).body == b"here"
         del found[1]
-        assert await _failure(_get_in_a_thread, url, link_local=False) == "link_local"
+        assert _failure(url, link_local=False) == "link_local"
         assert len(server.asked) == 1
 
 
@@ -226,60 +203,56 @@ def _resolving(*, issuer: list[Any], otherwise: Callable[..., Any]) -> Callable[
         (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf", "protocol_error"),
     ],
 )
-async def test_what_is_not_an_http_answer_is_refused_unquoted(
-    get: Get, written: bytes, code: FailureCode
-) -> None:
+def test_what_is_not_an_http_answer_is_refused_unquoted(written: bytes, code: FailureCode) -> None:
     def write(peer: socket.socket) -> None:
         peer.recv(4096)
         peer.sendall(written)
 
     with talking(write) as place:
-        assert await _failure(get, place + "/x") == code
+        assert _failure(place + "/x") == code
 
 
-async def test_a_reset_connection_is_told(get: Get) -> None:
+def test_a_reset_connection_is_told() -> None:
     def reset(peer: socket.socket) -> None:
         peer.recv(4096)
         peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
 
     with talking(reset) as place:
-        assert await _failure(get, place + "/x") == "connection_lost"
+        assert _failure(place + "/x") == "connection_lost"
 
 
-async def test_an_unknown_authority_is_told_and_a_private_one_trusted(
-    get: Get, tmp_path: Path
-) -> None:
+def test_an_unknown_authority_is_told_and_a_private_one_trusted(tmp_path: Path) -> None:
     made = certificate(tmp_path)
     with serving(lambda _: Reply(200, b"private"), tls=made.tls) as server:
-        assert await _failure(get, server.origin + "/x") == "tls_unknown_authority"
-        assert (await get(server.origin + "/x", ca_file=made.file)).body == b"private"
+        assert _failure(server.origin + "/x") == "tls_unknown_authority"
+        assert get(server.origin + "/x", ca_file=made.file).body == b"private"
 
 
-async def test_a_certificate_for_another_host_is_told(get: Get, tmp_path: Path) -> None:
+def test_a_certificate_for_another_host_is_told(tmp_path: Path) -> None:
     made = certificate(tmp_path, name="other.internal")
     with serving(lambda _: Reply(), tls=made.tls) as server:
-        code = await _failure(get, server.origin + "/x", ca_file=made.file)
+        code = _failure(server.origin + "/x", ca_file=made.file)
     assert code == "tls_host_mismatch"
 
 
-async def test_an_expired_certificate_is_told(get: Get, tmp_path: Path) -> None:
+def test_an_expired_certificate_is_told(tmp_path: Path) -> None:
     made = certificate(tmp_path, days=(-3, -2))
     with serving(lambda _: Reply(), tls=made.tls) as server:
-        code = await _failure(get, server.origin + "/x", ca_file=made.file)
+        code = _failure(server.origin + "/x", ca_file=made.file)
     assert code == "tls_certificate_expired"
 
 
-async def test_a_server_that_speaks_no_tls_is_told(get: Get) -> None:
+def test_a_server_that_speaks_no_tls_is_told() -> None:
     with serving(lambda _: Reply()) as server:
         url = server.origin.replace("http:", "https:") + "/x"
-        assert await _failure(get, url) == "tls_failed"
+        assert _failure(url) == "tls_not_spoken"
 
 
-async def test_the_environment_names_no_proxy(get: Get, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_names_no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
         monkeypatch.setenv(name, f"http://127.0.0.1:{closed_port()}")
     with serving(lambda _: Reply(200, b"direct")) as server:
-        assert (await get(server.origin + "/x")).body == b"direct"
+        assert get(server.origin + "/x").body == b"direct"
 
 
 def test_the_environment_names_no_authority(
@@ -323,60 +296,6 @@ def test_many_threads_share_one_exchange() -> None:
     assert answers == {number: b"%d" % number for number in range(30)}
 
 
-async def test_many_tasks_share_one_exchange() -> None:
-    answers: dict[int, bytes] = {}
-    with serving(lambda asked: Reply(200, asked.body)) as server:
-        http = AsyncHttp(timeout=10, max_bytes=100)
-
-        async def post(number: int) -> None:
-            answers[number] = (await http.exchange(server.origin, {}, b"%d" % number)).body
-
-        async with anyio.create_task_group() as group:
-            for number in range(30):
-                group.start_soon(post, number)
-        await http.close()
-    assert answers == {number: b"%d" % number for number in range(30)}
-
-
-async def test_a_cancelled_exchange_leaves_a_usable_one() -> None:
-    asked, answer = threading.Event(), threading.Event()
-
-    def slow(request: Asked) -> Reply:
-        if request.path == "/slow":
-            asked.set()
-            answer.wait(5)
-        return Reply(200, b"done")
-
-    with serving(slow) as server:
-        http = AsyncHttp(timeout=10, max_bytes=100)
-        async with anyio.create_task_group() as group:
-            group.start_soon(http.get, server.origin + "/slow", {})
-            while not asked.is_set():
-                await checkpoint()
-            group.cancel_scope.cancel()
-        assert (await http.get(server.origin + "/next", {})).body == b"done"
-        answer.set()
-        await http.close()
-
-
-def test_a_second_event_loop_opens_connections_of_its_own() -> None:
-    with serving(lambda _: Reply(200, b"yes")) as server:
-        http = AsyncHttp(timeout=5, max_bytes=100)
-
-        async def once() -> bytes:
-            return (await http.get(server.origin, {})).body
-
-        async def once_and_close() -> bytes:
-            try:
-                return await once()
-            finally:
-                await http.close()
-
-        assert anyio.run(once_and_close) == b"yes"
-        assert anyio.run(once_and_close, backend="trio") == b"yes"
-        assert anyio.run(once_and_close) == b"yes"
-
-
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_forked_child_opens_connections_of_its_own() -> None:
     with serving(lambda asked: Reply(200, asked.path.encode())) as server:
@@ -403,7 +322,7 @@ def test_a_ca_file_without_a_certificate_is_a_configuration_error(tmp_path: Path
     file = tmp_path / "empty.pem"
     file.write_text("nothing here")
     with pytest.raises(ConfigurationError, match="holds no PEM certificate"):
-        AsyncHttp(ca_file=file, timeout=1, max_bytes=1)
+        Http(ca_file=file, timeout=1, max_bytes=1)
 
 
 def test_connections_are_verified_and_modern() -> None:

@@ -10,12 +10,13 @@ from client.fixtures_redis import (
     ClockedServer,
     CuttingProxy,
     RedisServer,
+    TlsFront,
     eventually,
     moved_clock_library,
     shown,
     token_of,
 )
-from client.fixtures_requesting import closed_port, forked
+from client.fixtures_requesting import certificate, closed_port, forked
 from client.fixtures_verifying import ManualClock, mint, signing_key, verifier_of
 
 from ephemera_client import (
@@ -456,6 +457,51 @@ def test_a_dead_server_is_not_asked_for_each_claim(make: Make) -> None:
 
 def test_a_name_that_means_nothing_is_said(make: Make) -> None:
     assert shown(make("redis://redis.invalid"), token_of()) == "dns_failed"
+
+
+@pytest.mark.parametrize("label", ["a" * 64, "b..c"])
+def test_a_name_that_cannot_be_one_is_said_each_time(label: str, make: Make) -> None:
+    cache = make(f"redis://{label}.example", deadline=5)
+    for _ in range(3):
+        eventually(lambda: shown(cache, token_of()) == "dns_failed", "another code")
+
+
+def test_an_error_that_nobody_foresaw_stops_no_later_claim(
+    shared: RedisServer, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raised: list[threading.ExceptHookArgs] = []
+    monkeypatch.setattr(threading, "excepthook", raised.append)
+    cache = make(shared.url, deadline=5)
+    planned = [ZeroDivisionError(), ZeroDivisionError()]
+
+    def connect(at: Any) -> Wire:
+        if planned:
+            raise planned.pop()
+        return Wire(at, timeout=5)
+
+    cache._primaries._connect = connect
+    assert shown(cache, token_of()) == "failed"
+    eventually(lambda: shown(cache, fresh()) == "accepted", "no way back")
+    assert [one.exc_type for one in raised] == [ZeroDivisionError] * 2
+
+
+def test_over_tls_only_the_named_authority_and_the_named_host_will_do(
+    shared: RedisServer, make: Make, tmp_path: Path
+) -> None:
+    (tmp_path / "other").mkdir()
+    good, other = certificate(tmp_path), certificate(tmp_path / "other", name="redis.internal")
+    front, elsewhere = TlsFront(shared.port, good.tls), TlsFront(shared.port, other.tls)
+    url = f"rediss://127.0.0.1:{front.port}"
+    assert shown(make(url), fresh()) == "tls_unknown_authority"
+    assert shown(make(url, ca_file=other.file), fresh()) == "tls_unknown_authority"
+    misnamed = make(f"rediss://127.0.0.1:{elsewhere.port}", ca_file=other.file)
+    assert shown(misnamed, fresh()) == "tls_host_mismatch"
+    trusted = make(url, ca_file=good.file, deadline=5)
+    token = fresh()
+    assert [shown(trusted, token), shown(trusted, token)] == ["accepted", "token_replayed"]
+    trusted.close()
+    front.close()
+    elsewhere.close()
 
 
 def test_a_server_with_a_password_wants_it_and_errors_do_not_tell_it(

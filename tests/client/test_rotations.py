@@ -60,11 +60,11 @@ class Issuer:
 
     def publishes(self, moment: float) -> KeySet:
         at = self._at(moment)
-        published = self._rings[at].published(moment)
-        if (at, len(published)) not in self._shown:
-            body = jwks.document(self._rings[at], moment)
-            self._shown[at, len(published)] = parse(body, max_keys=32)
-        return self._shown[at, len(published)]
+        ring = self._rings[at].remove_overdue(moment)
+        shown = at, len(ring.published)
+        if shown not in self._shown:
+            self._shown[shown] = parse(jwks.document(ring), max_keys=32)
+        return self._shown[shown]
 
     def _at(self, moment: float) -> int:
         return max(bisect.bisect_right(self._began, moment) - 1, 0)

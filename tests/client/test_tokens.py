@@ -20,7 +20,7 @@ from ephemera_client.errors import (
 )
 from ephemera_client.instant import Instant
 from ephemera_client.token_request import IssuedToken
-from ephemera_client.tokens import AsyncTokenClient, Step, TokenClient
+from ephemera_client.tokens import AsyncTokenClient, TokenClient
 
 pytestmark = pytest.mark.anyio
 
@@ -183,11 +183,6 @@ async def test_a_mistake_is_told_before_anything_is_sent(
     assert reason in str(error)
 
 
-def test_an_exchange_to_be_made_keeps_the_credential_out_of_its_repr() -> None:
-    step = Step("https://tokens.internal/oauth2/token", {"authorization": "hunter2"}, b"hunter2")
-    assert repr(step) == "Step('https://tokens.internal/oauth2/token', ...)"
-
-
 def test_the_issuer_is_discovered_once_an_hour_by_whichever_clock_is_ahead() -> None:
     moments = [Instant(0.0, 0.0)]
     issuer = Issuer()
@@ -213,8 +208,8 @@ def test_an_endpoint_that_answers_nonsense_is_discovered_anew() -> None:
             tokens.get(AUDIENCE)
             with pytest.raises(ResponseInvalid):
                 tokens.get(AUDIENCE)
-            assert tokens._source._learned is None
             tokens.get(AUDIENCE)
+    assert issuer.discoveries == 2
 
 
 def test_threads_at_once_each_get_a_token_of_their_own() -> None:
@@ -265,8 +260,8 @@ async def test_a_cancelled_request_leaves_the_client_usable() -> None:
                 group.start_soon(tokens.get, AUDIENCE)
                 await anyio.to_thread.run_sync(asked.wait, 5)
                 group.cancel_scope.cancel()
-            assert (await tokens.get(AUDIENCE)).audience == AUDIENCE
             answer.set()
+            assert (await tokens.get(AUDIENCE)).audience == AUDIENCE
 
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")

@@ -1,5 +1,6 @@
 import itertools
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping
 from typing import Any, Self
 
@@ -18,6 +19,7 @@ from ephemera_client.errors import (
     OriginNotListed,
     TokenRequestFailed,
 )
+from ephemera_client.instant import Instant
 from ephemera_client.jwks import StaticKeys
 from ephemera_client.replay import SingleProcessReplayCache
 from ephemera_client.token_request import IssuedToken
@@ -37,8 +39,17 @@ class Numbered:
     def __init__(self) -> None:
         self._numbers = itertools.count(1)
         self.given: list[tuple[str, Collection[str] | None]] = []
+        self.told: list[tuple[float | None, str | None]] = []
 
-    def get(self, audience: str, *, scopes: Collection[str] | None) -> IssuedToken:
+    def get(
+        self,
+        audience: str,
+        *,
+        scopes: Collection[str] | None,
+        timeout: float | None = None,
+        instead_of: IssuedToken | None = None,
+    ) -> IssuedToken:
+        self.told.append((timeout, instead_of))
         self.given.append((audience, scopes))
         return IssuedToken(
             f"t{next(self._numbers)}",
@@ -53,9 +64,9 @@ class AsyncNumbered:
     def __init__(self, numbered: Numbered) -> None:
         self._numbered = numbered
 
-    async def get(self, audience: str, *, scopes: Collection[str] | None) -> IssuedToken:
+    async def get(self, audience: str, **told: Any) -> IssuedToken:
         await anyio.lowlevel.checkpoint()
-        return self._numbered.get(audience, scopes=scopes)
+        return self._numbered.get(audience, **told)
 
 
 class Caller:
@@ -225,6 +236,25 @@ async def test_a_refused_token_gets_one_fresh_attempt_with_the_same_body(
         response = await call({api.origin: TARGET}, api.origin, method="POST", content=b"body")
     assert (response.status_code, response.content) == (200, b"body")
     assert _shown(api) == ["Bearer t1", "Bearer t2"]
+
+
+@pytest.mark.parametrize(
+    ("reason", "instead_of"), [("issued_before_ledger", "t1"), ("token_replayed", None)]
+)
+async def test_a_token_refused_for_its_age_is_told_to_be_so(
+    call: Caller, reason: str, instead_of: str | None
+) -> None:
+    told = f'Bearer error="invalid_token", reason="{reason}"'
+    with serving(_refusing(told)) as api:
+        await call({api.origin: TARGET}, api.origin)
+    assert [each for _, each in call.numbered.told] == [None, instead_of]
+
+
+async def test_the_wait_for_a_token_is_bounded_like_that_for_a_connection(call: Caller) -> None:
+    with serving(_refusing('Bearer error="invalid_token"')) as api:
+        await call({api.origin: TARGET}, api.origin, timeout=httpx.Timeout(9, pool=3))
+        await call({api.origin: TARGET}, api.origin, timeout=None)
+    assert [each for each, _ in call.numbered.told] == [3, 3, None]
 
 
 async def test_a_second_refusal_is_the_answer(call: Caller) -> None:
@@ -461,7 +491,43 @@ async def test_both_halves_fit_each_call_has_its_token_and_each_is_accepted_once
                 for _ in range(10):
                     group.start_soon(one)
     assert statuses == [200] * 10
-    assert len(issuer.token_requests) == 10
+
+
+async def test_after_a_restart_of_the_api_each_call_is_accepted_though_the_pool_is_older() -> None:
+    clock = [time.time()]
+
+    def moved() -> Instant:
+        return Instant(clock[0], clock[0])
+
+    def start() -> RequireToken:
+        cache = SingleProcessReplayCache(clock=moved)
+        verifier = AsyncVerifier(
+            issuer=issuer.origin,
+            audience=AUDIENCE,
+            algorithm="ES256",
+            replay_cache=cache,
+            keys=StaticKeys(issuer.jwks),
+            clock=moved,
+        )
+        return RequireToken(_who, verifier, scopes=["invoices:read"])
+
+    async def api(scope: Scope, receive: Receive, send: Send) -> None:
+        await running[0](scope, receive, send)
+
+    with issuing(ephemera_max_count=100) as issuer:
+        issuer.clock = lambda: int(clock[0])
+        running = [start()]
+        tokens = AsyncTokenClient(
+            issuer.origin, client_id="orders", credential=ClientSecret("hunter2")
+        )
+        transport = tokens.transport({AUDIENCE: TARGET}, inner=httpx.ASGITransport(api))
+        async with tokens, httpx.AsyncClient(transport=transport) as client:
+            for _ in range(3):
+                statuses = [(await client.get(AUDIENCE)).status_code for _ in range(50)]
+                assert statuses == [200] * 50
+                clock[0] += 5
+                running = [start()]
+        assert len(issuer.token_requests) < 75
 
 
 def test_a_clients_transport_trusts_and_allows_what_the_client_does() -> None:

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
 
+# Where the commands of pages listen, by a word in each.
+_PORTS = {"uvicorn": "API_PORT", "tls_in_front": "TLS_PORT", "ephemera serve": "ISSUER_PORT"}
+
+
 @contextmanager
 def serving(app: ASGIApp, door: socket.socket) -> Iterator[None]:
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="off"))
@@ -69,7 +73,7 @@ def shell(commands: str, folder: Path, environment: dict[str, str]) -> tuple[int
     ]
     for line in commands.splitlines():
         if line.endswith(" &"):
-            port = environment["API_PORT" if line.startswith("uvicorn") else "ISSUER_PORT"]
+            port = environment[next(name for word, name in _PORTS.items() if word in line)]
             script.append(f"{line.removesuffix(' &')} >>background.log 2>&1 &\nlistening {port}")
         else:
             script.append(line)

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import socket
-import time
 from typing import TYPE_CHECKING, Any
 
 import httpx
-import jwt
 import pytest
-from cryptography.hazmat.primitives.asymmetric import rsa
 from docs.pages import blocks
 from docs.running import run, serving
-from jwt.algorithms import RSAAlgorithm
 from starlette.applications import Starlette
 from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.routing import Route
@@ -20,6 +16,7 @@ from system.running import run_issuer
 
 import ephemera_client
 from ephemera_client import ClientSecret, TokenClient, TokenReplayed
+from ephemera_client.testing import FakeIssuer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -82,30 +79,22 @@ async def test_keycloaks_tokens_and_ephemeras_are_both_accepted_each_by_its_own_
     issuer: Issuer,
 ) -> None:
     _, sample = blocks(PAGE, "python")
-    key = rsa.generate_private_key(65537, 2048)
-    public = RSAAlgorithm.to_jwk(key.public_key(), as_dict=True)
-    jwks = {"keys": [{**public, "kid": "realm-key", "use": "sig", "alg": "RS256"}]}
-    certs = Route(f"{REALM}/protocol/openid-connect/certs", lambda _request: JSONResponse(jwks))
     with socket.create_server(("127.0.0.1", 0)) as door:
         realm = f"http://127.0.0.1:{door.getsockname()[1]}"
         places = {"https://sso.internal": realm, "https://tokens.internal": issuer.url}
+        keycloak = FakeIssuer(realm + REALM, algorithm="RS256")
+        jwks = keycloak.keys.jwks()
+        certs = Route(f"{REALM}/protocol/openid-connect/certs", lambda _: JSONResponse(jwks))
         with serving(Starlette(routes=[certs]), door):
             verifier = run(sample, names(), places)["verifier"]
-            now = int(time.time())
-            old = jwt.encode(
-                {
-                    "iss": realm + REALM,
-                    "sub": "f:1:service-account-orders",
-                    "azp": "orders",
-                    "aud": ["billing", "account"],
-                    "scope": "invoices:read",
-                    "jti": "trrtcc:1",
-                    "iat": now,
-                    "exp": now + 300,
-                },
-                key,
-                "RS256",
-                {"kid": "realm-key"},
+            claims = {"azp": "orders", "aud": ["billing", "account"], "jti": "trrtcc:1"}
+            old = keycloak.mint(
+                "billing",
+                scopes={"invoices:read"},
+                lifetime=300,
+                header={"typ": "JWT"},
+                claims=claims | {"sub": "f:1:service-account-orders"},
+                without={"client_id"},
             )
             for _ in range(2):
                 token = await verifier.verify(old, scopes={"invoices:read"})

@@ -4,6 +4,7 @@ import contextlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from attacks.forgeries.every_kind import FORGERIES
 from attacks.forging import ALGORITHMS, Forge
@@ -63,10 +64,36 @@ def _authorizations() -> Iterator[bytes]:
 def _metadata() -> Iterator[bytes]:
     yield json.dumps(METADATA).encode()
     yield json.dumps(METADATA | {"ephemera_max_count": 100}).encode()
+    for place in (f"{METADATA['issuer']}/v1/revocations", "https://attacker.example/", None):
+        yield json.dumps(METADATA | {"ephemera_revocations_endpoint": place}).encode()
     for place in ("https://attacker.example/", "https://tokens.internal@attacker.example/", "//x"):
         yield json.dumps(METADATA | {"jwks_uri": place}).encode()
     for behind in (":443/jwks", ":8443/jwks", "?a=b", "#a", "\\@attacker.example/", ".example/"):
         yield json.dumps(METADATA | {"jwks_uri": METADATA["issuer"] + behind}).encode()
+
+
+def _feed() -> Iterator[bytes]:
+    entries: list[dict[str, Any]] = [
+        {"jti": "one", "exp": 1_800_000_120},
+        {"client": "orders", "cut_off": 1_800_000_000, "exp": 1_800_000_900},
+        {"audience": "https://billing.internal", "cut_off": 1_800_000_000, "exp": 1_800_000_900},
+        {"cut_off": 1_800_000_000, "exp": 1_800_000_900},
+        {"kid": "signing-1"},
+    ]
+    whole = {"epoch": "one", "sequence": 5, "after": 0, "entries": entries}
+    yield json.dumps(whole).encode()
+    changes: dict[str, Any]
+    for changes in ({"after": 4, "entries": entries[4:]}, {"entries": []}, {"sequence": 0}):
+        yield json.dumps(whole | changes).encode()
+    changed: list[dict[str, Any]] = [
+        {"exp": True},
+        {"session": "one"},
+        {"kid": "k"},
+        {"jti": ""},
+        {},
+    ]
+    for change in changed:
+        yield json.dumps(whole | {"entries": [entries[0] | change]}).encode()
 
 
 def seeds(target: str) -> list[bytes]:
@@ -77,6 +104,7 @@ def seeds(target: str) -> list[bytes]:
         "keys": _keys,
         "authorization": _authorizations,
         "metadata": _metadata,
+        "feed": _feed,
     }[target]()
     return [seed for seed in every if len(seed) <= LONGEST]
 

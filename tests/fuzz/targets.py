@@ -37,8 +37,10 @@ from ephemera_client import (
 )
 from ephemera_client.jwk import ALGORITHMS, thumbprint
 from ephemera_client.jwks import document
+from ephemera_client.revocations import document as feed_document
 
 MAX_KEYS = 32
+MAX_ENTRIES = 100
 
 
 def _key(number: int) -> SigningKey:
@@ -168,7 +170,10 @@ def metadata(data: bytes) -> None:
         found = discovery.parse(data, issuer=ISSUER)
     except discovery.MetadataInvalid:
         return
-    for endpoint in (found.token_endpoint, found.jwks_uri):
+    for endpoint in (found.token_endpoint, found.jwks_uri, found.revocations_endpoint):
+        if endpoint is None:
+            assert "ephemera_revocations_endpoint" not in json.loads(data)
+            continue
         url = httpx.URL(endpoint)
         assert (url.scheme, url.host, url.port or 443) == ("https", "tokens.internal", 443)
         assert not url.userinfo
@@ -176,6 +181,27 @@ def metadata(data: bytes) -> None:
     assert found.max_count >= 1
 
 
+def feed(data: bytes) -> None:
+    """A document of the feed: whatever it revokes is refused, and nothing of it is passed over."""
+    try:
+        found = feed_document.parse(data, max_entries=MAX_ENTRIES)
+    except feed_document.FeedInvalid:
+        return
+    said = json.loads(data)
+    assert 0 <= found.after <= found.sequence
+    assert found.epoch == said["epoch"]
+    for entry in said["entries"]:
+        token = {
+            "kid": entry.get("kid", "k"),
+            "client": entry.get("client", "orders"),
+            "audience": entry.get("audience", AUDIENCE),
+            "issued_at": entry.get("cut_off", NOW),
+            "expires_at": NOW + 120,
+            "token_id": entry.get("jti", "one"),
+        }
+        assert found.revoked.revokes(**token)
+
+
 TARGETS: dict[str, Callable[[bytes], None]] = {
-    target.__name__: target for target in (token, signed, keys, authorization, metadata)
+    target.__name__: target for target in (token, signed, keys, authorization, metadata, feed)
 }

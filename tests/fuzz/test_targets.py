@@ -117,6 +117,11 @@ FOUND: dict[str, tuple[str, object, bytes]] = {
         lambda _: "anything",
         json.dumps(METADATA | {"jwks_uri": "https://attacker.example/"}).encode(),
     ),
+    "feed": (
+        "revocations.document._is_cut_off",
+        lambda entry: bool(entry.setdefault("exp", 0) or not entry.setdefault("cut_off", 0)),
+        b'{"epoch": "one", "sequence": 1, "after": 0, "entries": [{"client": "orders"}]}',
+    ),
 }
 
 

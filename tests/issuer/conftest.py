@@ -3,14 +3,46 @@
 from __future__ import annotations
 
 import os
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
 from issuer.fixtures_commands import Run
 from issuer.fixtures_registry import WHOLE
 
+from ephemera_issuer.database import Database, open_database
+
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
+
+    from issuer.fixtures_postgresql import PostgresServer
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """An empty database of either kind, for any number of connections and processes."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'ephemera.db'}"
+        return
+    server: PostgresServer = request.getfixturevalue("postgres")
+    lent = server.lend()
+    yield lent
+    server.give_back(lent)
+
+
+@pytest.fixture(params=["memory", "postgresql"])
+def database(request: pytest.FixtureRequest) -> Iterator[Database]:
+    """An empty database of either kind, open, for this process alone."""
+    if request.param == "memory":
+        with closing(open_database("sqlite://", create=True)) as opened:
+            yield opened
+        return
+    server: PostgresServer = request.getfixturevalue("postgres")
+    lent = server.lend()
+    with closing(open_database(lent, create=False)) as opened:
+        yield opened
+    server.give_back(lent)
 
 
 @pytest.fixture

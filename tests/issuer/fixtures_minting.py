@@ -23,10 +23,12 @@ from ephemera_issuer.snapshot import Snapshot
 from ephemera_keys import Algorithm, KeyRing, LocalSigner, generate, jwks, public_jwk
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Collection
+    from collections.abc import AsyncIterator, Callable, Collection
 
     from ephemera_client import ReplayCache
     from ephemera_issuer import app
+    from ephemera_issuer.attempt import Observer
+    from ephemera_issuer.ending import Ending
     from ephemera_issuer.issued import IssuedToken
 
 ISSUER = "https://tokens.internal"
@@ -74,7 +76,7 @@ def snapshot(*, algorithm: Algorithm = "ES256", **parts: Any) -> Snapshot:
         grants={(grant.client, grant.audience): grant for grant in grants},
         ring=ring,
         signer=LocalSigner(key, algorithm),
-        jwks=jwks.document(ring, NOW.wall),
+        jwks=jwks.document(ring),
         jwks_etag='"etag-of-the-keys"',
         revocations=Revocations.none("epoch"),
         registry_version=1,
@@ -90,8 +92,19 @@ class Keeper:
 
     current: Snapshot | None = field(default_factory=snapshot)
 
+    watchers: list[Callable[[Snapshot], None]] = field(default_factory=list)
+
     async def run(self) -> None:
         await anyio.sleep_forever()
+
+    def watch(self, told: Callable[[Snapshot], None]) -> None:
+        self.watchers.append(told)
+
+    def replace(self, snapshot: Snapshot) -> None:
+        """Bring another snapshot, as a refresh does."""
+        self.current = snapshot
+        for told in self.watchers:
+            told(snapshot)
 
     def revoke(self, token: IssuedToken) -> None:
         raise DatabaseUnusable(f"no database to revoke {token.jti} in")
@@ -104,6 +117,8 @@ async def talking(
     now: Instant = NOW,
     ledger: ReplayCache | None = None,
     jwks_uri_hosts: Collection[str] = (),
+    ending: Ending | None = None,
+    observers: Collection[Observer] = (),
 ) -> AsyncIterator[httpx.AsyncClient]:
     """Talk to the whole application, in this process, under a Host that is not its own."""
     application = create_app(
@@ -111,6 +126,8 @@ async def talking(
         issuer=ISSUER,
         ledger=ledger or SingleProcessReplayCache(clock=lambda: now),
         jwks_uri_hosts=jwks_uri_hosts,
+        ending=ending,
+        observers=observers,
         clock=lambda: now,
     )
     transport = httpx.ASGITransport(application, raise_app_exceptions=False)

@@ -5,14 +5,12 @@ from __future__ import annotations
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from issuer.fixtures_registry import new_database
-
+from ephemera_issuer.database import open_database
 from ephemera_issuer.issued import IssuedToken
 from ephemera_issuer.revocation.store import cut_off, read_revocations, revoke_token
 
 if TYPE_CHECKING:
     from multiprocessing.synchronize import Barrier
-    from pathlib import Path
 
     from ephemera_issuer.database import Database
     from ephemera_issuer.revocation.entries import Revocations
@@ -40,9 +38,9 @@ def held(database: Database, known: Revocations | None = None, *, now: float = N
         return read_revocations(connection, known, now=now)
 
 
-def revoke_many(directory: Path, together: Barrier, name: str, count: int) -> None:
+def revoke_many(url: str, together: Barrier, name: str, count: int) -> None:
     """Revoke `count` tokens of a client, and cut off an audience of its own now and then."""
-    with closing(new_database(directory)) as database:
+    with closing(open_database(url, create=False)) as database:
         together.wait()
         for number in range(count):
             with database.write() as connection:

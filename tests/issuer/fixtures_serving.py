@@ -15,6 +15,8 @@ from ephemera_issuer.server import listen, run
 from ephemera_issuer.settings import Address
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ephemera_issuer.issued import IssuedToken
     from ephemera_issuer.snapshot import Snapshot
 
@@ -35,6 +37,9 @@ class FailingKeeper:
     async def run(self) -> None:
         await self._asked.wait()
         raise LookupError("the keeper lost its way")
+
+    def watch(self, told: Callable[[Snapshot], None]) -> None:
+        told(SNAPSHOT)
 
     def revoke(self, token: IssuedToken) -> None:
         raise LookupError(f"the keeper lost {token.jti}")

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from contextlib import closing
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -315,6 +317,105 @@ def test_a_rotation_too_early_needs_an_emergency(run: Run, with_keys: Callable[.
     assert err.startswith("ephemera: the pending key has not been published for long enough")
     assert run.json("keys", "list") == before
     assert len(run.json("keys", "rotate", "--emergency")["keys"]) == 3
+
+
+def test_keys_list_tells_when_the_schedule_rotates_next(
+    run: Run, with_keys: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_keys(age=3600)
+    keys = run.json("keys", "list")
+    activated = next(key["activated_at"] for key in keys["keys"] if key["state"] == "active")
+    monkeypatch.setenv("EPHEMERA_ROTATE_EVERY", "7d")
+    due = run.json("keys", "list")["next_rotation"]
+    passed = datetime.fromisoformat(due) - datetime.fromisoformat(activated)
+    assert timedelta(days=7) <= passed <= timedelta(days=7, seconds=1)
+    assert f"it is due at {due}" in run("keys", "list")[0]
+    monkeypatch.setenv("EPHEMERA_ROTATE_EVERY", "off")
+    assert run.json("keys", "list")["next_rotation"] is None
+    assert "nothing rotates by itself" in run("keys", "list")[0]
+
+
+def test_a_dry_run_tells_the_timeline_and_changes_nothing(
+    run: Run, with_keys: Callable[..., None]
+) -> None:
+    with_keys(age=3600)
+    before = run.json("keys", "list")
+    told = run.json("keys", "rotate", "--dry-run")
+    assert told["safe_now"]
+    assert told["sooner"] is None
+    states = {key["state"]: key["kid"] for key in before["keys"]}
+    assert [(event["event"], event["kid"]) for event in told["timeline"]] == [
+        ("published", states["pending"]),
+        ("signs", states["pending"]),
+        ("retires", states["active"]),
+        ("published", None),
+        ("may sign", None),
+        ("removed", states["active"]),
+    ]
+    out, _ = run("keys", "rotate", "--dry-run")
+    assert states["pending"] in out
+    assert f"Safe since {told['earliest_rotation']}" in out
+    assert run.json("keys", "list") == before
+
+
+def test_a_dry_run_too_early_tells_what_would_break_and_until_when(
+    run: Run, with_keys: Callable[..., None]
+) -> None:
+    with_keys(age=60)
+    told = run.json("keys", "rotate", "--dry-run")
+    assert not told["safe_now"]
+    pending = told["timeline"][0]
+    assert told["sooner"] == {
+        "kid": pending["kid"],
+        "published_at": told["sooner"]["published_at"],
+        "missing_until": told["sooner"]["missing_until"],
+        "missing_at_most_until": told["earliest_rotation"],
+    }
+    out, _ = run("keys", "rotate", "--dry-run")
+    assert f"caches filled before {told['sooner']['published_at']} lack {pending['kid']}" in out
+    assert f"until {told['sooner']['missing_until']}" in out
+
+
+def test_the_active_key_is_revoked_and_the_pending_one_signs(
+    run: Run, with_keys: Callable[..., None]
+) -> None:
+    with_keys(age=60)
+    before = {key["state"]: key["kid"] for key in run.json("keys", "list")["keys"]}
+    out, err = run("keys", "revoke", before["active"], "--yes", "--json")
+    assert err.startswith("This is the key that signs. The pending one signs at once.")
+    after = {key["kid"]: key["state"] for key in json.loads(out)["keys"]}
+    assert after.pop(before["active"]) == "revoked"
+    assert after.pop(before["pending"]) == "active"
+    assert list(after.values()) == ["pending"]
+    # For a script that is run again.
+    _, err = run("keys", "revoke", before["active"])
+    assert err == "This key is revoked already.\n"
+
+
+def test_a_pending_key_is_replaced_by_one_for_another_algorithm(
+    run: Run, with_keys: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_keys(age=60)
+    before = {key["state"]: key for key in run.json("keys", "list")["keys"]}
+    monkeypatch.setenv("EPHEMERA_ALGORITHM", "EdDSA")
+    after = {
+        key["state"]: key
+        for key in run.json("keys", "revoke", before["pending"]["kid"], "--yes")["keys"]
+    }
+    assert after["active"] == before["active"]
+    assert after["pending"]["alg"] == "EdDSA"
+
+
+def test_a_key_is_not_revoked_where_nobody_can_be_asked(
+    run: Run, with_keys: Callable[..., None]
+) -> None:
+    with_keys(age=60)
+    before = run.json("keys", "list")
+    _, err = run("keys", "revoke", before["keys"][0]["kid"], status=2)
+    assert "--yes" in err
+    _, err = run("keys", "revoke", "unheard-of", "--yes", status=1)
+    assert err.startswith("ephemera: the key ring has no key 'unheard-of'")
+    assert run.json("keys", "list") == before
 
 
 def test_another_sealing_key_does_not_rotate(

@@ -4,6 +4,7 @@ import pytest
 from issuer.fixtures_minting import NOW, Keeper, talking
 
 from ephemera_client.instant import Instant
+from ephemera_issuer.ending import Ending
 
 pytestmark = pytest.mark.anyio
 
@@ -23,6 +24,15 @@ async def test_a_process_that_can_mint_is_ready() -> None:
     assert answer.status_code == 200
     assert answer.json() == {"status": "ready"}
     assert answer.headers["cache-control"] == "no-store"
+
+
+async def test_a_process_that_is_about_to_end_is_not_ready() -> None:
+    ending = Ending()
+    async with talking(ending=ending) as client:
+        assert (await client.get("/readyz")).status_code == 200
+        ending.begin()
+        assert (await client.get("/readyz")).status_code == 503
+        assert (await client.get("/healthz")).status_code == 200
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,7 @@ async def test_the_metadata_says_what_is_offered_and_where() -> None:
         "revocation_endpoint": f"{ISSUER}/oauth2/revoke",
         "revocation_endpoint_auth_methods_supported": METHODS,
         "revocation_endpoint_auth_signing_alg_values_supported": ALGORITHMS,
+        "ephemera_revocations_endpoint": f"{ISSUER}/v1/revocations",
         "ephemera_max_count": 100,
         "response_types_supported": [],
     }
@@ -53,10 +54,11 @@ async def test_what_is_announced_is_served(path: str) -> None:
     async with talking() as client:
         metadata = (await client.get(path)).json()
         keys = await client.get(metadata["jwks_uri"])
+        feed = await client.get(metadata.pop("ephemera_revocations_endpoint"))
         statuses = {
             (await client.post(address)).status_code
             for name, address in metadata.items()
             if name.endswith("_endpoint")
         }
-    assert keys.status_code == 200
+    assert (keys.status_code, feed.status_code) == (200, 200)
     assert statuses == {415}

@@ -451,6 +451,7 @@ class ChangingKeeper(Keeper):
 
     def __init__(self, *snapshots: Snapshot) -> None:
         self._snapshots = iter(snapshots)
+        self.watchers = []
 
     @property
     def current(self) -> Snapshot:  # type: ignore[override]

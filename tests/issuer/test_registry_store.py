@@ -18,20 +18,15 @@ from issuer.fixtures_registry import (
 )
 from sqlalchemy import select, update
 
-from ephemera_issuer.database import Database, open_database
+from ephemera_issuer.database import open_database
 from ephemera_issuer.errors import DatabaseUnusable
 from ephemera_issuer.registry.store import read_registry
 from ephemera_issuer.registry.tables import clients
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
-
-@pytest.fixture
-def database() -> Iterator[Database]:
-    with closing(open_database("sqlite://", create=True)) as opened:
-        yield opened
+    from ephemera_issuer.database import Database
 
 
 def test_a_new_registry_is_empty(database: Database) -> None:
@@ -120,8 +115,8 @@ def test_a_removed_client_leaves_no_credential_behind(database: Database, tmp_pa
     assert tuple(row) == ("", "", None)
 
 
-def test_a_database_that_went_back_is_read_whole(tmp_path: Path) -> None:
-    with closing(new_database(tmp_path)) as older:
+def test_a_database_that_went_back_is_read_whole(url: str, tmp_path: Path) -> None:
+    with closing(open_database(url, create=True)) as older:
         apply_text(older, tmp_path, numbered(1))
         newer = tmp_path / "newer"
         newer.mkdir()
@@ -132,9 +127,12 @@ def test_a_database_that_went_back_is_read_whole(tmp_path: Path) -> None:
         assert number_of(stored(older, known)) == 1
 
 
-def test_a_reader_sees_whole_versions_while_another_writes(tmp_path: Path) -> None:
+def test_a_reader_sees_whole_versions_while_another_writes(url: str, tmp_path: Path) -> None:
     rounds = 25
-    with closing(new_database(tmp_path)) as writer, closing(new_database(tmp_path)) as reader:
+    with (
+        closing(open_database(url, create=True)) as writer,
+        closing(open_database(url, create=True)) as reader,
+    ):
         apply_text(writer, tmp_path, numbered(1), prune=True)
         held = stored(reader)
 
@@ -151,8 +149,11 @@ def test_a_reader_sees_whole_versions_while_another_writes(tmp_path: Path) -> No
         assert number_of(stored(reader, held)) == rounds
 
 
-def test_a_transaction_keeps_seeing_the_moment_of_its_first_read(tmp_path: Path) -> None:
-    with closing(new_database(tmp_path)) as writer, closing(new_database(tmp_path)) as reader:
+def test_a_transaction_keeps_seeing_the_moment_of_its_first_read(url: str, tmp_path: Path) -> None:
+    with (
+        closing(open_database(url, create=True)) as writer,
+        closing(open_database(url, create=True)) as reader,
+    ):
         apply_text(writer, tmp_path, numbered(1), prune=True)
         with reader.read() as connection:
             before = read_registry(connection)

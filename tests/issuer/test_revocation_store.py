@@ -12,23 +12,17 @@ from issuer.fixtures_registry import new_database
 from issuer.fixtures_revoking import BILLING, NOW, held, issued, revoke_many
 from sqlalchemy import func, select
 
-from ephemera_issuer.database import Database, open_database
+from ephemera_issuer.database import open_database
 from ephemera_issuer.registry.tables import revocations, signing_keys
 from ephemera_issuer.revocation.entries import MOST_TOKENS
 from ephemera_issuer.revocation.store import cut_off, revoke_key, revoke_token
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
+    from ephemera_issuer.database import Database
     from ephemera_issuer.issued import IssuedToken
     from ephemera_issuer.revocation.entries import Revocations
-
-
-@pytest.fixture
-def database() -> Iterator[Database]:
-    with closing(open_database("sqlite://", create=True)) as opened:
-        yield opened
 
 
 def revoke(database: Database, *tokens: IssuedToken, now: float = NOW) -> None:
@@ -68,11 +62,11 @@ def test_an_older_database_begins_with_the_keys_that_it_has_revoked(
         assert held(database).sequence == 3
 
 
-def test_a_restart_goes_on_in_the_same_epoch(tmp_path: Path) -> None:
-    with closing(new_database(tmp_path)) as database:
+def test_a_restart_goes_on_in_the_same_epoch(url: str) -> None:
+    with closing(open_database(url, create=True)) as database:
         revoke(database, issued("token-1"))
         before = held(database)
-    with closing(new_database(tmp_path)) as database:
+    with closing(open_database(url, create=True)) as database:
         assert held(database) == before
 
 
@@ -178,6 +172,7 @@ def test_a_later_cut_off_takes_the_place_of_the_earlier_one_and_never_lies_befor
     assert held(database).sequence == 3
 
 
+@pytest.mark.parametrize("database", ["memory"], indirect=True)  # it takes thousands of statements
 def test_more_than_a_thousand_tokens_of_a_client_become_one_cut_off(database: Database) -> None:
     tokens = [issued(f"token-{number}") for number in range(MOST_TOKENS + 1)]
     ahead = issued("of a clock that is ahead", issued_at=int(NOW) + 60)
@@ -199,6 +194,7 @@ def test_more_than_a_thousand_tokens_of_a_client_become_one_cut_off(database: Da
     assert not after.revokes(issued("minted afterwards", issued_at=int(NOW) + 4))
 
 
+@pytest.mark.parametrize("database", ["memory"], indirect=True)  # it takes thousands of statements
 def test_tokens_that_are_forgotten_do_not_count_towards_a_cut_off(database: Database) -> None:
     revoke(database, *(issued(f"token-{number}") for number in range(MOST_TOKENS)))
     later = int(NOW) + 1000
@@ -218,14 +214,14 @@ def test_a_transaction_that_fails_takes_no_number(database: Database) -> None:
     assert (held(database).sequence, rows(database)) == (0, 0)
 
 
-def test_whoever_reads_while_processes_race_misses_nothing(tmp_path: Path) -> None:
+def test_whoever_reads_while_processes_race_misses_nothing(url: str) -> None:
     processes, each = 4, 40
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["issuer.fixtures_revoking"])
-    with closing(new_database(tmp_path)) as database:
+    with closing(open_database(url, create=True)) as database:
         together = context.Barrier(processes + 1)
         racers = [
-            context.Process(target=revoke_many, args=(tmp_path, together, f"client-{number}", each))
+            context.Process(target=revoke_many, args=(url, together, f"client-{number}", each))
             for number in range(processes)
         ]
         for racer in racers:
@@ -251,10 +247,10 @@ def test_whoever_reads_while_processes_race_misses_nothing(tmp_path: Path) -> No
         assert earlier.tokens.keys() <= later.tokens.keys()
 
 
-def test_one_token_revoked_by_many_at_once_is_entered_once(tmp_path: Path) -> None:
+def test_one_token_revoked_by_many_at_once_is_entered_once(url: str) -> None:
     racers = 8
     together = threading.Barrier(racers)
-    with closing(new_database(tmp_path)) as database:
+    with closing(open_database(url, create=True)) as database:
 
         def work() -> None:
             together.wait()

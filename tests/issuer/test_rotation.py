@@ -1,14 +1,12 @@
 from __future__ import annotations
 
-import sqlite3
 import threading
 from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
-from issuer.fixtures_registry import new_database
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from ephemera_issuer.database import open_database
 from ephemera_issuer.errors import (
@@ -25,14 +23,12 @@ from ephemera_keys import (
     SealingKey,
     SealingKeys,
     Signer,
-    State,
     UnknownKid,
     jwks,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    from ephemera_issuer.database import Database
 
 ISSUER = "https://tokens.internal"
 NOW = 1_800_000_000.0
@@ -40,12 +36,11 @@ DAY = 86_400.0
 
 
 @pytest.fixture
-def keys() -> Iterator[SigningKeys]:
+def keys(database: Database) -> SigningKeys:
     sealing_keys = SealingKeys([SealingKey.generate()])
-    with closing(open_database("sqlite://", create=True)) as database:
-        made = SigningKeys(database=database, sealing_keys=sealing_keys, issuer=ISSUER)
-        made.make_first("ES256", now=NOW)
-        yield made
+    made = SigningKeys(database=database, sealing_keys=sealing_keys, issuer=ISSUER)
+    made.make_first("ES256", now=NOW)
+    return made
 
 
 def stored(keys: SigningKeys) -> StoredRing:
@@ -121,18 +116,24 @@ def test_only_the_active_and_the_pending_key_keep_their_private_half(keys: Signi
     }
 
 
-def test_overdue_keys_leave_the_database_with_a_later_rotation(keys: SigningKeys) -> None:
+def test_overdue_keys_leave_the_database_when_they_are_named(keys: SigningKeys) -> None:
     first = stored(keys).ring.active.kid
     keys.rotate("ES256", now=NOW + DAY, emergency=False)
     keys.rotate("ES256", now=NOW + DAY + 901, emergency=False)
-    assert first in {record.kid for record in stored(keys).ring.records}
     keys.rotate("ES256", now=NOW + 3 * DAY, emergency=False)
-    assert {record.state for record in stored(keys).ring.records} == {
-        State.ACTIVE,
-        State.PENDING,
-        State.RETIRED,
-    }
-    assert first not in {record.kid for record in stored(keys).ring.records}
+    second = stored(keys).ring.retired[1].kid
+    later = NOW + 3 * DAY + 1
+    before = stored(keys)
+    assert keys.remove_overdue(now=later, among=[]) == frozenset()
+    assert keys.remove_overdue(now=NOW + DAY + 1259, among=[first, second]) == frozenset()
+    assert stored(keys).version == before.version
+    assert keys.remove_overdue(now=later, among=[first]) == {first}
+    after = stored(keys)
+    assert after.version == before.version + 1
+    assert [record.kid for record in before.ring.records if record.kid != first] == [
+        record.kid for record in after.ring.records
+    ]
+    assert second in {record.kid for record in after.ring.retired}
 
 
 def test_the_revoked_active_key_is_followed_by_the_pending_one(keys: SigningKeys) -> None:
@@ -141,7 +142,7 @@ def test_the_revoked_active_key_is_followed_by_the_pending_one(keys: SigningKeys
     after = stored(keys).ring
     assert after.active.kid == before.pending.kid == signer(keys).kid
     assert [record.kid for record in after.revoked] == [before.active.kid]
-    assert before.active.kid.encode() not in jwks.document(after, NOW + 1)
+    assert before.active.kid.encode() not in jwks.document(after)
 
 
 def test_revoking_again_changes_nothing_and_an_unknown_key_is_told(keys: SigningKeys) -> None:
@@ -204,31 +205,26 @@ def test_another_issuer_is_refused_and_told_both_names(keys: SigningKeys) -> Non
         "DELETE FROM signing_keys WHERE state = 'pending'",
     ],
 )
-def test_damaged_keys_are_told_as_such(tmp_path: Path, damage: str) -> None:
-    with closing(new_database(tmp_path)) as database:
-        keys = SigningKeys(
-            database=database, sealing_keys=SealingKeys([SealingKey.generate()]), issuer=ISSUER
-        )
-        keys.make_first("ES256", now=NOW)
-        with closing(sqlite3.connect(tmp_path / "ephemera.db")) as connection:
-            connection.execute(damage)
-            connection.commit()
-        with pytest.raises(DatabaseUnusable, match="are damaged"):
-            stored(keys)
+def test_damaged_keys_are_told_as_such(keys: SigningKeys, damage: str) -> None:
+    with keys.database.write() as connection:
+        connection.exec_driver_sql(damage)
+    with pytest.raises(DatabaseUnusable, match="are damaged"):
+        stored(keys)
 
 
-def test_a_second_active_key_cannot_be_written(tmp_path: Path) -> None:
-    with closing(new_database(tmp_path)) as database:
-        SigningKeys(
-            database=database, sealing_keys=SealingKeys([SealingKey.generate()]), issuer=ISSUER
-        ).make_first("ES256", now=NOW)
-        with closing(sqlite3.connect(tmp_path / "ephemera.db")) as connection:
-            with pytest.raises(sqlite3.IntegrityError):
-                connection.execute("UPDATE signing_keys SET state = 'active'")
-            connection.rollback()
+@pytest.mark.parametrize("state", ["active", "pending"])
+def test_a_second_key_of_a_state_that_one_may_have_cannot_be_written(
+    keys: SigningKeys, state: str
+) -> None:
+    with (
+        pytest.raises(DatabaseUnusable, match=r"(?i)unique constraint"),
+        keys.database.write() as connection,
+    ):
+        connection.execute(update(signing_keys).values(state=state))
+    assert len(stored(keys).ring.records) == 2
 
 
-def race(directory: Path, sealing_keys: SealingKeys, racers: int) -> list[str]:
+def race(url: str, sealing_keys: SealingKeys, racers: int) -> list[str]:
     """Rotate in `racers` threads that have all read the same ring; what became of each."""
     together = threading.Barrier(racers)
     outcomes: list[str] = []
@@ -240,7 +236,7 @@ def race(directory: Path, sealing_keys: SealingKeys, racers: int) -> list[str]:
             return read
 
     def work() -> None:
-        with closing(new_database(directory)) as database:
+        with closing(open_database(url, create=True)) as database:
             racer = Racer(database=database, sealing_keys=sealing_keys, issuer=ISSUER)
             try:
                 racer.rotate("ES256", now=NOW + 1, emergency=True)
@@ -257,26 +253,26 @@ def race(directory: Path, sealing_keys: SealingKeys, racers: int) -> list[str]:
     return sorted(outcomes)
 
 
-def test_of_rotations_at_once_one_is_done_and_the_others_are_told(tmp_path: Path) -> None:
+def test_of_rotations_at_once_one_is_done_and_the_others_are_told(url: str) -> None:
     sealing_keys = SealingKeys([SealingKey.generate()])
-    with closing(new_database(tmp_path)) as database:
+    with closing(open_database(url, create=True)) as database:
         keys = SigningKeys(database=database, sealing_keys=sealing_keys, issuer=ISSUER)
         keys.make_first("ES256", now=NOW)
         for _ in range(10):
             before = stored(keys)
-            assert race(tmp_path, sealing_keys, 3) == ["conflict", "conflict", "rotated"]
+            assert race(url, sealing_keys, 3) == ["conflict", "conflict", "rotated"]
             after = stored(keys)
             assert after.version == before.version + 1
             assert after.ring.active.kid == before.ring.pending.kid == signer(keys).kid
 
 
-def test_first_starts_at_once_make_one_ring(tmp_path: Path) -> None:
+def test_first_starts_at_once_make_one_ring(url: str) -> None:
     sealing_keys = SealingKeys([SealingKey.generate()])
     together = threading.Barrier(4)
     rings: list[StoredRing] = []
 
     def start() -> None:
-        with closing(new_database(tmp_path)) as database:
+        with closing(open_database(url, create=True)) as database:
             keys = SigningKeys(database=database, sealing_keys=sealing_keys, issuer=ISSUER)
             together.wait()
             keys.make_first("ES256", now=NOW)

@@ -30,7 +30,8 @@ HEAD = (
 
 
 def start(*arguments: str) -> Service:
-    environment = os.environ | {"PYTHONPATH": str(TESTS)}
+    path = os.pathsep.join([str(TESTS), *filter(None, [os.environ.get("PYTHONPATH")])])
+    environment = os.environ | {"PYTHONPATH": path}
     return Service("server", ["issuer.fixtures_serving", *arguments], environment=environment)
 
 

@@ -183,6 +183,53 @@ def test_an_unencrypted_host_is_a_host_and_nothing_more(hosts: str) -> None:
         Settings(unencrypted_hosts=hosts)
 
 
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("15m", 900), ("24h", 86_400), ("7d", 604_800), ("off", None)]
+)
+def test_a_period_of_rotations_is_a_duration_or_off(text: str, seconds: int | None) -> None:
+    assert Settings(rotate_every=text).rotate_every == seconds
+    assert Settings().rotate_every == 86_400
+
+
+@pytest.mark.parametrize("text", ["14m", "367d", "900s", "900", "1.5h", "-1h", "never", "OFF"])
+def test_a_period_that_verifiers_could_not_keep_up_with_or_nobody_would_live_to_see_is_refused(
+    text: str,
+) -> None:
+    with pytest.raises(SettingsInvalid, match='EPHEMERA_ROTATE_EVERY: must be from "15m"'):
+        Settings(rotate_every=text)
+
+
+@pytest.mark.parametrize(
+    ("workers", "says"),
+    [
+        (0, "must be greater than or equal to 1"),
+        (65, "must be less than or equal to 64"),
+        ("two", "must be a whole number"),
+    ],
+)
+def test_a_number_of_workers_that_is_none_is_refused(workers: object, says: str) -> None:
+    with pytest.raises(SettingsInvalid, match=f"EPHEMERA_WORKERS: {says}"):
+        Settings(workers=workers)
+
+
+def test_workers_share_no_database_in_memory() -> None:
+    with pytest.raises(SettingsInvalid, match="is for one process"):
+        Settings(workers=2, database_url="sqlite://")
+
+
+@pytest.mark.parametrize("url", ["redis://r:6379/0", "rediss://u:p@r", "unix:///run/redis.sock"])
+def test_spent_assertions_may_be_in_redis(url: str) -> None:
+    settings = Settings(replay_url=url)
+    assert settings.replay_url == url
+    assert url not in repr(settings)
+
+
+def test_a_wrong_replay_url_is_refused_without_its_password() -> None:
+    with pytest.raises(SettingsInvalid, match="EPHEMERA_REPLAY_URL: must be sqlite") as caught:
+        Settings(replay_url="postgresql://u:hunter2@r/x")
+    assert "hunter2" not in str(caught.value)
+
+
 def test_off_loopback_the_issuer_must_be_named() -> None:
     with pytest.raises(SettingsInvalid, match=r"^EPHEMERA_ISSUER: must be set"):
         Settings(listen="0.0.0.0:8700")
@@ -205,13 +252,16 @@ def test_a_database_url_of_another_kind_is_refused(url: str) -> None:
 def test_every_wrong_setting_is_told_at_once_and_a_password_never() -> None:
     with pytest.raises(SettingsInvalid) as caught:
         Settings(
-            database_url="postgresql://ephemera:hunter2@db/registry",
+            database_url="mysql://ephemera:hunter2@db/registry",
             algorithm="none",
             tls_ends_in_front="maybe",
             unheard_of=1,
         )
     assert str(caught.value).splitlines() == [
-        "EPHEMERA_DATABASE_URL: must be sqlite:///PATH (sqlite:////PATH for an absolute path)",
+        (
+            "EPHEMERA_DATABASE_URL: must be sqlite:///PATH (sqlite:////PATH for an absolute path) "
+            "or postgresql://USER@HOST/DATABASE"
+        ),
         "EPHEMERA_ALGORITHM: must be 'ES256', 'EdDSA' or 'RS256'",
         "EPHEMERA_TLS_ENDS_IN_FRONT: must be true or false",
         "EPHEMERA_UNHEARD_OF: no such setting",

@@ -5,11 +5,13 @@ from typing import TYPE_CHECKING, ClassVar
 
 import anyio
 import pytest
+from client.fixtures_redis import RedisServer
 from issuer.fixtures_asserting import HELD, SECONDS, assertion, token_form
 from issuer.fixtures_minting import NOW, Keeper, talking
 from issuer.fixtures_registry import new_database
+from structlog.testing import capture_logs
 
-from ephemera_client import Claim, ReplayCacheUnavailable
+from ephemera_client import Claim, ReplayCacheUnavailable, instant
 from ephemera_issuer.database import open_database
 from ephemera_issuer.errors import LedgerUnusable, RequestRefused, Unavailable
 from ephemera_issuer.spent import SpentAssertions, opened_ledger
@@ -90,6 +92,43 @@ def test_a_ledger_that_cannot_be_opened_stops_the_start(database: Database, tmp_
             opened_ledger(f"sqlite:///{path}", database=database, clock=lambda: NOW),
         ):
             pass
+
+
+async def test_a_ledger_in_redis_is_shared_by_all_who_name_it(tmp_path: Path) -> None:
+    with (
+        closing(open_database("sqlite://", create=True)) as database,
+        RedisServer(tmp_path) as redis,
+        opened_ledger(redis.url, database=database, clock=instant.read) as one,
+        opened_ledger(redis.url, database=database, clock=instant.read) as other,
+    ):
+        now = instant.read()
+        later = int(now.wall) + 5  # younger than the ledger, which has just begun
+        await SpentAssertions(one).claim(spending(issued_at=later), now)
+        with pytest.raises(RequestRefused, match="used before"):
+            await SpentAssertions(other).claim(spending(issued_at=later), now)
+
+
+async def test_a_redis_that_is_away_stops_no_start_and_spends_nothing(tmp_path: Path) -> None:
+    with RedisServer(tmp_path) as redis:
+        url = redis.url
+    with (
+        closing(open_database("sqlite://", create=True)) as database,
+        capture_logs() as logs,
+        opened_ledger(url, database=database, clock=instant.read) as ledger,
+        pytest.raises(Unavailable),
+    ):
+        await SpentAssertions(ledger).claim(spending(), instant.read())
+    assert [entry["event"] for entry in logs] == ["ledger_not_ready"]
+
+
+def test_a_redis_that_cannot_be_named_stops_the_start() -> None:
+    with (
+        closing(open_database("sqlite://", create=True)) as database,
+        pytest.raises(LedgerUnusable, match="spent assertions: url must be redis://") as caught,
+        opened_ledger("redis://:hunter2@/x/y", database=database, clock=instant.read),
+    ):
+        pass
+    assert "hunter2" not in str(caught.value)
 
 
 async def test_of_many_at_once_one_spends_it(database: Database) -> None:

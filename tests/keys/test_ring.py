@@ -11,6 +11,7 @@ from ephemera_keys import (
     RingInvalid,
     RotationRefused,
     State,
+    Timing,
     TransitionRefused,
     UnknownKid,
 )
@@ -44,7 +45,7 @@ def test_a_new_ring_publishes_the_key_that_signs_and_the_one_after(new_jwk: NewJ
     active, pending = new_jwk(), new_jwk()
     ring = KeyRing.start(active=active, pending=pending, now=START)
     assert (ring.active.jwk, ring.pending.jwk) == (active, pending)
-    assert ring.published(START) == (ring.active, ring.pending)
+    assert ring.published == (ring.active, ring.pending)
     assert (ring.retired, ring.revoked) == ((), ())
 
 
@@ -54,7 +55,7 @@ def test_a_rotation_moves_every_key_one_step(ring: KeyRing, new_jwk: NewJWK) -> 
     assert after.active == replace(ring.pending, state=State.ACTIVE, activated_at=moment)
     assert after.retired == (replace(ring.active, state=State.RETIRED, retired_at=moment),)
     assert (after.pending.jwk, after.pending.published_at) == (fresh, moment)
-    assert after.published(moment) == (after.active, after.pending, *after.retired)
+    assert after.published == (after.active, after.pending, *after.retired)
 
 
 def test_a_rotation_is_refused_until_every_cache_has_the_pending_key(
@@ -80,7 +81,7 @@ def test_the_refusal_names_the_first_safe_second(ring: KeyRing, new_jwk: NewJWK)
 def test_an_emergency_does_not_wait(ring: KeyRing, new_jwk: NewJWK) -> None:
     after = ring.rotate(new_pending=new_jwk(), now=START, emergency=True)
     assert after.active.kid == ring.pending.kid
-    assert ring.active.kid in kids(*after.published(START))
+    assert ring.active.kid in kids(*after.published)
 
 
 def test_no_emergency_publishes_more_keys_than_verifiers_take(
@@ -88,20 +89,22 @@ def test_no_emergency_publishes_more_keys_than_verifiers_take(
 ) -> None:
     for _ in range(MOST_PUBLISHED - 2):
         ring = ring.rotate(new_pending=new_jwk(), now=START, emergency=True)
-    assert len(ring.published(START)) == MOST_PUBLISHED
+    assert len(ring.published) == MOST_PUBLISHED
     with pytest.raises(TransitionRefused, match="32 keys are published"):
         ring.rotate(new_pending=new_jwk(), now=START, emergency=True)
-    assert ring.rotate(new_pending=new_jwk(), now=START + RETENTION, emergency=True)
+    cleared = ring.remove_overdue(START + RETENTION)
+    assert cleared.rotate(new_pending=new_jwk(), now=START + RETENTION, emergency=True)
     assert ring.revoke(ring.active.kid, new_pending=new_jwk(), now=START)
 
 
 def test_a_retired_key_stays_published_until_its_last_token_is_past(rotated: KeyRing) -> None:
     (retired,) = rotated.retired
     due = START + A_DAY + RETENTION
-    assert rotated.published(due - 0.001)[2:] == (retired,)
+    assert rotated.overdue_at(retired) == due
     assert rotated.remove_overdue(due - 0.001) is rotated
-    assert rotated.published(due) == (rotated.active, rotated.pending)
+    assert rotated.published[2:] == (retired,)
     removed = rotated.remove_overdue(due)
+    assert removed.published == (rotated.active, rotated.pending)
     assert removed.records == (rotated.active, rotated.pending)
     with pytest.raises(UnknownKid, match=f"no key '{retired.kid}'; it has {rotated.active.kid}"):
         removed.record(retired.kid)
@@ -112,7 +115,7 @@ def test_retired_keys_are_published_last_retired_first(rotated: KeyRing, new_jwk
     second = rotated.active.kid
     moment = START + A_DAY + MINIMUM_PUBLICATION
     after = rotated.rotate(new_pending=new_jwk(), now=moment, emergency=False)
-    assert kids(*after.published(moment)) == [after.active.kid, after.pending.kid, second, first]
+    assert kids(*after.published) == [after.active.kid, after.pending.kid, second, first]
 
 
 def test_revoking_the_active_key_lets_the_pending_one_sign_at_once(
@@ -123,7 +126,7 @@ def test_revoking_the_active_key_lets_the_pending_one_sign_at_once(
     assert (after.active.kid, after.active.activated_at) == (ring.pending.kid, START + 1)
     assert after.pending.jwk == fresh
     assert after.revoked == (replace(ring.active, state=State.REVOKED, revoked_at=START + 1),)
-    assert after.published(START + 1) == (after.active, after.pending)
+    assert after.published == (after.active, after.pending)
 
 
 def test_revoking_the_pending_key_publishes_another(ring: KeyRing, new_jwk: NewJWK) -> None:
@@ -138,7 +141,7 @@ def test_revoking_the_pending_key_publishes_another(ring: KeyRing, new_jwk: NewJ
 def test_revoking_a_retired_key_withdraws_it_and_changes_nothing_else(rotated: KeyRing) -> None:
     (retired,) = rotated.retired
     after = rotated.revoke(retired.kid, new_pending=None, now=START + A_DAY + 1)
-    assert after.published(START + A_DAY + 1) == (rotated.active, rotated.pending)
+    assert after.published == (rotated.active, rotated.pending)
     assert kids(*after.revoked) == [retired.kid]
 
 
@@ -212,15 +215,41 @@ def test_a_clock_set_back_neither_hurries_a_rotation_nor_shortens_a_retirement(
     after = rotated.rotate(new_pending=new_jwk(), now=START, emergency=True)
     assert after.earliest_rotation() == seen + MINIMUM_PUBLICATION
     assert [record.retired_at for record in after.retired] == [seen, seen]
-    assert len(after.published(seen + RETENTION - 1)) == 4
-    assert len(after.published(0)) == 4
+    assert after.remove_overdue(seen + RETENTION - 1) is after
+    assert len(after.published) == 4
     revoked = rotated.revoke(rotated.active.kid, new_pending=new_jwk(), now=0)
     assert revoked.revoked[0].revoked_at == revoked.active.activated_at == seen
 
 
 def test_a_moment_that_is_none_withdraws_no_key(rotated: KeyRing) -> None:
-    assert len(rotated.published(math.nan)) == 3
-    assert rotated.remove_overdue(math.nan) is rotated
+    for moment in (math.nan, math.inf, -math.inf):
+        assert rotated.remove_overdue(moment) is rotated
+
+
+def test_of_overdue_keys_only_those_that_are_named_go(rotated: KeyRing, new_jwk: NewJWK) -> None:
+    ring = rotated.rotate(new_pending=new_jwk(), now=START + 2 * A_DAY, emergency=False)
+    second, first = kids(*ring.retired)
+    later = START + 3 * A_DAY
+    assert ring.remove_overdue(later, among=()) is ring
+    assert ring.remove_overdue(later, among={ring.active.kid, ring.pending.kid}) is ring
+    assert kids(*ring.remove_overdue(later, among={first}).retired) == [second]
+    assert ring.remove_overdue(later) == ring.remove_overdue(later, among={first, second})
+
+
+def test_other_numbers_than_the_contracts_hold_through_every_step(new_jwk: NewJWK) -> None:
+    timing = Timing(jwks_max_age=2, publication=5, retention=20)
+    ring = KeyRing.start(active=new_jwk(), pending=new_jwk(), now=START, timing=timing)
+    with pytest.raises(RotationRefused):
+        ring.rotate(new_pending=new_jwk(), now=START + 4, emergency=False)
+    ring = ring.rotate(new_pending=new_jwk(), now=START + 5, emergency=False)
+    assert ring.remove_overdue(START + 24) is ring
+    ring = ring.remove_overdue(START + 25)
+    assert ring.retired == ()
+    assert ring.revoke(ring.active.kid, new_pending=new_jwk(), now=START + 26).timing == timing
+
+
+def test_a_ring_tells_its_latest_moment(rotated: KeyRing) -> None:
+    assert rotated.latest_moment == START + A_DAY
 
 
 def test_a_ring_is_the_same_in_whatever_order_its_records_are_read(

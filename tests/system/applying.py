@@ -88,17 +88,20 @@ def number_of(held: Registry) -> int:
     return number
 
 
-def attempt(folder: Path, kill_after: float | None) -> dict[str, Any]:
-    """Fork an `ephemera apply registry --prune` in `folder` and kill it after so many seconds.
+def attempt(folder: Path, kill_at: int | None, kill_after: float) -> dict[str, Any]:
+    """Fork an `ephemera apply registry --prune` in `folder`.
 
-    Its status is 0 where it ended by itself before that, or -9.
+    So many seconds after it has come to the stage `kill_at`, if any, it is killed. Its status is 0
+    where it ended by itself before that, or -9.
     """
     stage = mmap.mmap(-1, 1)  # shared with the child
     started = time.monotonic()
     child = os.fork()
     if not child:
         _apply(folder, stage)
-    if kill_after is not None:
+    if kill_at is not None:
+        while stage[0] < kill_at and not _ended(child):
+            time.sleep(0.0005)
         time.sleep(kill_after)
         os.kill(child, signal.SIGKILL)
     _, status = os.waitpid(child, 0)
@@ -108,6 +111,11 @@ def attempt(folder: Path, kill_after: float | None) -> dict[str, Any]:
         "stage": stage[0],
         "seconds": seconds,
     }
+
+
+def _ended(child: int) -> bool:
+    """Look, and leave it to be waited for."""
+    return os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 
 def _apply(folder: Path, stage: mmap.mmap) -> NoReturn:

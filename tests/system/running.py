@@ -15,7 +15,7 @@ from ephemera_issuer.demo.process import Service
 from ephemera_issuer.demo.story import REGISTRY
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
 
@@ -26,6 +26,7 @@ class Issuer:
     url: str
     secret_file: Path
     environment: dict[str, str] = field(repr=False)
+    service: Service
 
     @property
     def client_secret(self) -> str:
@@ -52,13 +53,19 @@ def threads_client(threads: int, *, base_url: str = "") -> httpx.Client:
 
 
 @contextmanager
-def run_issuer(folder: Path, *, registry: str = REGISTRY) -> Iterator[Issuer]:
-    """Run a new issuer in `folder`, on a free port, until the block ends."""
+def run_issuer(
+    folder: Path, *, registry: str = REGISTRY, settings: Mapping[str, str] | None = None
+) -> Iterator[Issuer]:
+    """Run a new issuer in `folder`, on a free port, until the block ends or the service is ended.
+
+    `settings` come before those of these tests.
+    """
     environment = {
         name: value for name, value in os.environ.items() if not name.startswith("EPHEMERA_")
     } | {
         "EPHEMERA_DATABASE_URL": f"sqlite:///{folder / 'ephemera.db'}",
         "EPHEMERA_LISTEN": "127.0.0.1:0",
+        **(settings or {}),
     }
     (folder / "registry.toml").write_text(registry)
     subprocess.run(
@@ -72,6 +79,6 @@ def run_issuer(folder: Path, *, registry: str = REGISTRY) -> Iterator[Issuer]:
     secret_file = folder / "secrets" / "orders.secret"
     service = Service("issuer", ["ephemera_issuer", "serve"], environment=environment)
     try:
-        yield Issuer(service.url, secret_file, environment)
+        yield Issuer(service.url, secret_file, environment, service)
     finally:
         assert service.stop() == 0, "".join(service.output)

@@ -32,6 +32,9 @@ MOST_ATTEMPTS = 300
 IN_TRANSACTION = 20
 """So many of the kills, at least, must have hit an open transaction."""
 
+AIMS = (Stage.READING, Stage.OPEN, Stage.WRITTEN)
+"""From one of these on a kill is timed: what is over in milliseconds would seldom be hit."""
+
 
 class Applier:
     """A warm process that forks an apply for each attempt."""
@@ -51,11 +54,13 @@ class Applier:
         self._process.communicate()
         assert self._process.returncode == 0
 
-    def run(self, folder: Path, *, number: int, kill_after: float | None) -> Attempt:
+    def run(
+        self, folder: Path, *, number: int, kill_at: Stage | None, kill_after: float = 0
+    ) -> Attempt:
         declare(folder / "registry", number)
         assert self._process.stdin
         assert self._process.stdout
-        line = json.dumps({"folder": str(folder), "kill_after": kill_after})
+        line = json.dumps({"folder": str(folder), "kill_at": kill_at, "kill_after": kill_after})
         self._process.stdin.write(line + "\n")
         self._process.stdin.flush()
         answer = json.loads(self._process.stdout.readline())
@@ -94,16 +99,20 @@ def test_apply_killed_at_100_random_moments_leaves_the_old_or_the_new_registry(
     held, killed, outcomes = 2, Counter[Stage](), Counter[str]()
     with Applier() as applier:
         first, later = (
-            applier.run(folder, number=number, kill_after=None).seconds for number in (1, 2)
+            applier.run(folder, number=number, kill_at=None).seconds for number in (1, 2)
         )
+        spans = {(aim, fresh): (later, first)[fresh] for aim in AIMS for fresh in (False, True)}
         for number in range(3, MOST_ATTEMPTS):
             if killed.total() == KILLS:
                 break
             fresh = number % FRESH_EVERY == 0
             if fresh:
                 folder, held = new_folder(tmp_path, number), 0
-            moment = moments.uniform(0, first if fresh else later)
-            attempt = applier.run(folder, number=number, kill_after=moment)
+            aim = moments.choice(AIMS)
+            moment = moments.uniform(0, spans[aim, fresh])
+            attempt = applier.run(folder, number=number, kill_at=aim, kill_after=moment)
+            # The machine may be busier than it was: aim later after a hit, earlier after a miss.
+            spans[aim, fresh] *= 1.2 if attempt.killed else 0.7
             found = number_of(held_in(folder))
             if not attempt.killed or attempt.stage is Stage.DONE:
                 assert found == number
@@ -115,7 +124,7 @@ def test_apply_killed_at_100_random_moments_leaves_the_old_or_the_new_registry(
                 killed[attempt.stage] += 1
                 outcomes["new" if found == number else "old"] += 1
             held = found
-        assert not applier.run(folder, number=MOST_ATTEMPTS, kill_after=None).killed
+        assert not applier.run(folder, number=MOST_ATTEMPTS, kill_at=None).killed
 
     in_transaction = killed[Stage.OPEN] + killed[Stage.WRITTEN]
     print(  # noqa: T201 - what the kills hit is part of the result

@@ -32,3 +32,11 @@ def test_pip_install_of_one_folder_is_enough(
     installed = {package["name"].lower().replace("_", "-") for package in json.loads(listed.stdout)}
     assert installed - {"pip", "setuptools"} <= allowed
     subprocess.run([python, "-W", "error", "-c", f"import {module}"], cwd=tmp_path, check=True)
+    if folder == "client":
+        plugin = (
+            "from importlib import metadata, util\n"
+            "import ephemera_client.testing\n"
+            "(entry,) = metadata.entry_points(group='pytest11', name='pytest_ephemera')\n"
+            "assert util.find_spec(entry.value) is not None\n"
+        )
+        subprocess.run([python, "-I", "-W", "error", "-c", plugin], check=True)

@@ -35,6 +35,10 @@ class Keys(Protocol):
         """Do as `warm`, without blocking the event loop."""
         ...
 
+    def refresh(self) -> None:
+        """Look for newer keys soon, without waiting for them."""
+        ...
+
     def status(self) -> KeysStatus:
         """Say what is held."""
         ...

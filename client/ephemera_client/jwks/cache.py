@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from ephemera_client.errors import ConfigurationError, KeysUnavailable, KeyUnknown, KeyUnsuitable
+from ephemera_client.failure import sentence
 from ephemera_client.instant import Instant
 from ephemera_client.jwk import VerificationKey
 from ephemera_client.jwks.answer import Answer
@@ -145,6 +146,13 @@ class JwksCache:
         self._retry_after = 0.0
         return self._wait(now, None)
 
+    def refresh(self, now: Instant) -> Load | None:
+        """Load past all caches, if there is a document to replace and nothing speaks against it."""
+        self._give_up_overdue(now)
+        if self.document is None or self._flight is not None or self._resting(now):
+            return None
+        return self._begin(now, None, no_cache=True)
+
     def loaded(self, number: int, answer: Answer, now: Instant) -> bool:
         """Take the answer to load `number`, unless that one has been given up; say whether."""
         self._give_up_overdue(now)
@@ -196,7 +204,9 @@ class JwksCache:
 
     def _unavailable(self) -> KeysUnavailable:
         cause = self.last_failure or "not_loaded"
-        return KeysUnavailable(f"the issuer's keys could not be loaded: {cause}", cause_code=cause)
+        why = sentence(cause)
+        told = f"{cause}: {why}" if why else cause
+        return KeysUnavailable(f"the issuer's keys could not be loaded: {told}", cause_code=cause)
 
     def _lookup_unknown(self, kid: str, document: Document, now: Instant) -> Pending:
         remembered = self._unknown.get(kid)

@@ -10,18 +10,17 @@ from collections.abc import Collection
 from typing import NamedTuple
 
 from ephemera_client import discovery, instant
-from ephemera_client.borrowed import BorrowedHttp, Client
+from ephemera_client.borrowed import Client
 from ephemera_client.errors import ConfigurationError, KeysUnavailable
 from ephemera_client.events import KeysRefreshed, OnEvent, Reporter, StaleServed
 from ephemera_client.flight import Flight
-from ephemera_client.http import CaFile, Http, HttpFailed, check_url
+from ephemera_client.http import CaFile, HttpFailed, check_url
 from ephemera_client.instant import Clock, Instant
 from ephemera_client.jwk import VerificationKey
 from ephemera_client.jwks.answer import Answer, LoadFailed, read
 from ephemera_client.jwks.cache import Found, JwksCache, Load, Timing
 from ephemera_client.jwks.status import KeysStatus
-
-_OK = 200
+from ephemera_client.reach import Getter, Reach
 
 
 class RemoteKeys:
@@ -74,7 +73,6 @@ class RemoteKeys:
         http: Client | None = None,
     ) -> None:
         self._url = url
-        self._link_local = link_local
         if url is not None:
             check_url(url, unencrypted_hosts=unencrypted_hosts, what="jwks_url")
         timing = Timing(
@@ -92,15 +90,8 @@ class RemoteKeys:
             if type(value) is not int or value < 1:
                 raise ConfigurationError(f"{name} must be a positive whole number")
         self._max_keys = max_keys
-        self._ca_file, self._timeout, self._max_bytes = ca_file, timeout, max_bytes
-        if http is None:
-            # Each load opens its own, so that a replaced file is read; this finds a bad file early.
-            self._open().close()
-            self._borrowed = None
-        elif ca_file is not None or not link_local:
-            raise ConfigurationError("http= has its own authorities, and connects where it will")
-        else:
-            self._borrowed = BorrowedHttp(http, max_bytes=max_bytes)
+        self._timeout, self._max_bytes = timeout, max_bytes
+        self.reach = Reach(ca_file=ca_file, link_local=link_local, http=http)
         self._cache = JwksCache(timing, random=random.random)
         self._issuer: str | None = None
         self._clock: Clock = instant.read
@@ -109,6 +100,11 @@ class RemoteKeys:
         self._flight: Flight | None = None
         self._reporter = Reporter()
         _alive.add(self)
+
+    @property
+    def discovers(self) -> bool:
+        """Whether the issuer's metadata say where the keys are."""
+        return self._url is None
 
     def bind(self, *, issuer: str, clock: Clock, on_event: OnEvent | None = None) -> None:
         """Serve verifiers of this issuer, and of no other; tell each `on_event` of theirs.
@@ -159,6 +155,14 @@ class RemoteKeys:
         if waiting := self._begin_warm():
             await waiting.flight.wait_async(waiting.seconds)
         self._require()
+
+    def refresh(self) -> None:
+        """Begin a load past all caches, without waiting for it: a key is known to be gone."""
+        now = self._clock()
+        with self._lock:
+            load = self._cache.refresh(now)
+            if load is not None:
+                self._launch(load, now)
 
     def status(self) -> KeysStatus:
         """Say what is held, without loading anything."""
@@ -215,8 +219,8 @@ class RemoteKeys:
             answer = self._fetch(load)
         except (HttpFailed, LoadFailed) as error:
             failure = error.code
-        except discovery.MetadataInvalid:
-            failure = "metadata_invalid"
+        except discovery.MetadataInvalid as error:
+            failure = error.code
         except ConfigurationError:
             failure = "ca_file_unusable"
         finally:
@@ -230,14 +234,6 @@ class RemoteKeys:
         if taken:
             self._tell(KeysRefreshed)
 
-    def _open(self) -> Http:
-        return Http(
-            ca_file=self._ca_file,
-            timeout=self._timeout,
-            max_bytes=self._max_bytes,
-            link_local=self._link_local,
-        )
-
     def _fetch(self, load: Load) -> Answer:
         deadline = time.monotonic() + self._timeout
         headers = {"accept": "application/jwk-set+json, application/json"}
@@ -246,20 +242,19 @@ class RemoteKeys:
         if load.no_cache:
             headers["cache-control"] = "no-cache"
         with contextlib.ExitStack() as stack:
-            http = self._borrowed or stack.enter_context(contextlib.closing(self._open()))
+            http = stack.enter_context(
+                self.reach.opened(timeout=self._timeout, max_bytes=self._max_bytes)
+            )
             url = self._discover(http, deadline) if self._url is None else self._url
             response = http.get(url, headers, deadline=deadline)
         return read(response, conditional=load.etag is not None, max_keys=self._max_keys)
 
-    def _discover(self, http: Http | BorrowedHttp, deadline: float) -> str:
+    def _discover(self, http: Getter, deadline: float) -> str:
         if self._discovered is None:
             if self._issuer is None:
                 raise LoadFailed("not_bound")
-            url = discovery.metadata_url(self._issuer)
-            response = http.get(url, {"accept": "application/json"}, deadline=deadline)
-            if response.status != _OK:
-                raise LoadFailed("metadata_status_unexpected")
-            self._discovered = discovery.parse(response.body, issuer=self._issuer).jwks_uri
+            metadata = discovery.fetch(http, issuer=self._issuer, deadline=deadline)
+            self._discovered = metadata.jwks_uri
         return self._discovered
 
     def _tell(self, event: type[KeysRefreshed | StaleServed]) -> None:

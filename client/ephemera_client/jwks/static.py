@@ -56,6 +56,9 @@ class StaticKeys:
     async def warm_async(self) -> None:
         """Do nothing: the keys are here."""
 
+    def refresh(self) -> None:
+        """Do nothing: there are no newer ones."""
+
     def status(self) -> KeysStatus:
         """Say which keys are held."""
         return KeysStatus(True, stale=False, age=None, kids=tuple(self._keys), last_failure=None)

@@ -203,6 +203,10 @@ class Primary:
             try:
                 self._carry_out(batch)
             except BaseException:
+                # Raised, so that it is seen; the next claim starts another thread.
+                self._drop()
+                with self._changed:
+                    self._thread = None
                 self._fail(batch, "failed")
                 raise
 

@@ -151,12 +151,16 @@ class Wire:
                 "socket_connect_timeout": timeout,
                 "socket_keepalive": True,
             }
+        if server.tls:
+            # Said here, whatever the default of redis-py's release is.
+            options |= {"ssl_cert_reqs": "required", "ssl_check_hostname": True}
         if server.ca_file is not None:
             options["ssl_ca_certs"] = os.fspath(server.ca_file)
         self._connection = kind(**options)
         try:
             self._connection.connect()
-        except (exceptions.RedisError, OSError) as error:
+        except (exceptions.RedisError, OSError, UnicodeError) as error:
+            # UnicodeError: a host name that the resolver cannot spell.
             self.close()
             raise LinkFailed(self._code(error, lost="connect_failed")) from None
 

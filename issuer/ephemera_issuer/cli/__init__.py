@@ -9,9 +9,13 @@ import typer
 
 from ephemera_issuer.cli import clients, keys
 from ephemera_issuer.cli.apply import apply
+from ephemera_issuer.cli.backup import backup, restore
 from ephemera_issuer.cli.demo import demo
 from ephemera_issuer.cli.explain import explain
 from ephemera_issuer.cli.init import init
+from ephemera_issuer.cli.migrate import migrate
+from ephemera_issuer.cli.revoke import revoke
+from ephemera_issuer.cli.sealing_key import new_sealing_key
 from ephemera_issuer.cli.serve import serve
 from ephemera_issuer.errors import IssuerError
 from ephemera_keys import KeysError
@@ -31,9 +35,14 @@ app.command()(init)
 app.command()(serve)
 app.command()(apply)
 app.command()(explain)
+app.command()(revoke)
 app.add_typer(clients.app)
 app.add_typer(keys.app)
+app.command()(migrate)
+app.command()(backup)
+app.command()(restore)
 app.command()(demo)
+keys.app.command()(new_sealing_key)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import difflib
+from contextlib import closing
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import urlencode
 
 import typer
 
+from ephemera_client import instant
 from ephemera_issuer import form
-from ephemera_issuer.cli.clients import known_clients, read
-from ephemera_issuer.cli.output import Json, print_json
-from ephemera_issuer.errors import PolicyRefused, RequestRefused
-from ephemera_issuer.policy import MAXIMUM_LIFETIME, Decision, Rule, decide
+from ephemera_issuer.cli.clients import known_clients
+from ephemera_issuer.cli.output import Json, moment, print_json
+from ephemera_issuer.database import open_database
+from ephemera_issuer.errors import PolicyRefused, RequestRefused, Unavailable
+from ephemera_issuer.policy import MAXIMUM_LIFETIME, Decision, Rule, decide, require_settled
 from ephemera_issuer.registry.clients import find_client
+from ephemera_issuer.registry.store import read_registry
+from ephemera_issuer.revocation.store import read_revocations
+from ephemera_issuer.settings import Settings
 
 if TYPE_CHECKING:
     from ephemera_issuer.form import TokenRequest
     from ephemera_issuer.registry.entries import Registry
+    from ephemera_issuer.revocation.entries import Revocations
 
 REFUSED = 3
 
@@ -43,14 +50,18 @@ def explain(
     """
     if not all(text.isprintable() for text in (client, audience, *(scope or []))):
         raise typer.BadParameter("ids, URIs and scopes are printable text")
-    registry = read()
+    registry, revocations, now = _read()
     document: dict[str, Any] = {"client": client, "audience": audience}
     try:
         request = _request(audience, scope or [], lifetime)
         decision = decide(registry, find_client(registry, client), request)
+        require_settled(revocations, decision, now)
     except PolicyRefused as error:
         because = _why_not(registry, client, request, error.rule)
         document |= _refusal(error) | {"rule": error.rule.value, "because": because}
+    except Unavailable as error:
+        because = _why_later(revocations.cut_off(client, audience), error.retry_after)
+        document |= _refusal(error) | {"rule": "cut_off", "because": because}
     except RequestRefused as error:
         because = "the request is malformed, whoever sends it"
         document |= _refusal(error) | {"rule": "request_malformed", "because": because}
@@ -63,6 +74,16 @@ def explain(
         typer.echo(_text(document))
     if not document["granted"]:
         raise typer.Exit(REFUSED)
+
+
+def _read() -> tuple[Registry, Revocations, float]:
+    """Read what decides, as one moment saw it."""
+    with (
+        closing(open_database(Settings().database_url, create=False)) as database,
+        database.read() as connection,
+    ):
+        now = instant.read().wall
+        return read_registry(connection), read_revocations(connection, now=now), now
 
 
 def _request(audience: str, scopes: list[str], lifetime: int | None) -> TokenRequest:
@@ -119,6 +140,13 @@ def _why_not(registry: Registry, client: str, request: TokenRequest, rule: Rule)
             )
         case _:
             return f"what is not granted is refused, and there is no grant {client} -> {audience}"
+
+
+def _why_later(cut_off: int, seconds: int) -> str:
+    return (
+        f"what was minted up to {moment(cut_off)} was revoked, and a token of now would be too; "
+        f"the same request is granted {seconds} s from now"
+    )
 
 
 def _text(document: dict[str, Any]) -> str:

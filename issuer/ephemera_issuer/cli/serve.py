@@ -4,20 +4,32 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import Path  # noqa: TC003 - typer reads the annotations
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
 from ephemera_client import instant
 from ephemera_issuer.app import create_app
-from ephemera_issuer.database import IN_MEMORY
 from ephemera_issuer.development import following
+from ephemera_issuer.ending import Ending
 from ephemera_issuer.errors import SettingsInvalid
 from ephemera_issuer.logs import configure_logs
+from ephemera_issuer.rotator import Rotator
 from ephemera_issuer.server import listen, run
-from ephemera_issuer.settings import Settings, is_loopback
+from ephemera_issuer.settings import IN_MEMORY, Settings, is_loopback
 from ephemera_issuer.snapshot import open_keeper
 from ephemera_issuer.spent import opened_ledger
+from ephemera_issuer.workers import Workers
+from ephemera_keys.ring import CONTRACT
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable, Iterator
+
+    from starlette.types import ASGIApp
+
+    from ephemera_issuer.snapshot import SnapshotKeeper
+    from ephemera_keys import Timing
 
 
 def serve(  # noqa: PLR0913 - a parameter for each option
@@ -31,14 +43,25 @@ def serve(  # noqa: PLR0913 - a parameter for each option
         typer.Option("--listen", metavar="HOST:PORT", help="Port 0 takes a free one."),
     ] = None,
     database_url: Annotated[
-        str | None, typer.Option(help="Where registry and keys are: sqlite:///PATH.")
+        str | None,
+        typer.Option(
+            help="Where registry and keys are: sqlite:///PATH or postgresql://USER@HOST/DATABASE. "
+            "A password is better named in EPHEMERA_DATABASE_URL, or kept in a file."
+        ),
     ] = None,
     sealing_key_file: Annotated[
         Path | None, typer.Option(help="What opens the signing keys in the database.")
     ] = None,
     replay_url: Annotated[
         str | None,
-        typer.Option(help="Where spent assertions are: sqlite:///PATH, beside the database else."),
+        typer.Option(
+            help="Where spent assertions are: sqlite:///PATH, beside the database else; "
+            "redis:// or rediss:// for more than one machine."
+        ),
+    ] = None,
+    replay_ca_file: Annotated[
+        Path | None,
+        typer.Option(help="Authorities that may vouch for a rediss:// besides the system's."),
     ] = None,
     jwks_uri_hosts: Annotated[
         str | None,
@@ -48,6 +71,15 @@ def serve(  # noqa: PLR0913 - a parameter for each option
     ] = None,
     algorithm: Annotated[
         str | None, typer.Option(help="What new signing keys are for: ES256, EdDSA or RS256.")
+    ] = None,
+    rotate_every: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PERIOD", help="How often the next key is to sign: 24h, 90m, 7d, or off."
+        ),
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(metavar="N", help="How many processes answer: 1 by default.")
     ] = None,
     tls_ends_in_front: Annotated[
         bool | None,
@@ -94,7 +126,10 @@ def serve(  # noqa: PLR0913 - a parameter for each option
         "sealing_key_file": sealing_key_file,
         "replay_url": replay_url,
         "jwks_uri_hosts": jwks_uri_hosts,
+        "replay_ca_file": replay_ca_file,
         "algorithm": algorithm,
+        "rotate_every": rotate_every,
+        "workers": workers,
         "tls_ends_in_front": tls_ends_in_front,
         "unencrypted_hosts": unencrypted_hosts,
     }
@@ -113,34 +148,111 @@ def serve(  # noqa: PLR0913 - a parameter for each option
             raise SettingsInvalid(
                 f"EPHEMERA_LISTEN: is {settings.listen}, and --dev is for loopback"
             )
+        if settings.workers > 1:
+            raise SettingsInvalid(
+                f"EPHEMERA_WORKERS: is {settings.workers}, and --dev is for one process"
+            )
         in_memory = {"database_url": IN_MEMORY, "sealing_key_file": None, "replay_url": None}
         settings = settings.model_copy(update=in_memory)
-    _serve(settings, dev=dev, secrets_dir=secrets_dir)
+    if dev is not None:
+        _develop(settings, dev, secrets_dir=secrets_dir or dev.with_suffix(".secrets"))
+    else:
+        serve_with(settings)
 
 
-def _serve(settings: Settings, *, dev: Path | None, secrets_dir: Path | None) -> None:
-    with contextlib.ExitStack() as stack:
-        listener = stack.enter_context(
-            listen(
-                settings.address,
-                tls_ends_in_front=settings.tls_ends_in_front or settings.plain_http_meant,
-            )
-        )
-        host, port = listener.getsockname()[:2]
-        issuer = settings.issuer_at(port)
-        keeper = stack.enter_context(
-            contextlib.closing(open_keeper(settings, issuer=issuer, clock=instant.read))
-        )
-        if dev is not None:
-            secrets_dir = secrets_dir or dev.with_suffix(".secrets")
-            stack.enter_context(following(dev, keeper.database, secrets_dir=secrets_dir))
-            keeper.refresh()
-        ledger = stack.enter_context(
-            opened_ledger(settings.replay_url, database=keeper.database, clock=instant.read)
-        )
-        app = create_app(
-            keeper, issuer=issuer, ledger=ledger, jwks_uri_hosts=settings.jwks_uri_hosts
-        )
+def serve_with(settings: Settings, *, timing: Timing = CONTRACT) -> None:
+    """Serve as `settings` say, until SIGTERM or SIGINT.
+
+    Raises:
+        IssuerError: Nothing was started.
+        SystemExit: With another status than 0; the log says why.
+    """
+    with _listening(settings) as place:
+        if settings.workers == 1:
+            with _opened(settings, place, timing) as app:
+                place.serve(app, ready=place.announce)
+            return
+        # What cannot be opened is told once, and what a first start makes is made once.
+        with _opened(settings, place, timing):
+            pass
+
+        def work(ready: Callable[[], None], leash: int) -> None:
+            with _opened(settings, place, timing) as app:
+                place.serve(app, ready=ready, leash=leash)
+
+        status = Workers(
+            settings.workers, work, listener=place.listener, ready=place.announce
+        ).run()
+    if status:
+        raise SystemExit(status)
+
+
+def _develop(settings: Settings, file: Path, *, secrets_dir: Path) -> None:
+    with (
+        _listening(settings) as place,
+        _opened(settings, place, CONTRACT) as app,
+        following(file, app.keeper.database, secrets_dir=secrets_dir),
+    ):
+        app.keeper.refresh()
+        place.serve(app, ready=place.announce)
+
+
+class _App(NamedTuple):
+    asgi: ASGIApp
+    keeper: SnapshotKeeper
+    ending: Ending
+
+
+class _Place(NamedTuple):
+    """Where it is served, under which name."""
+
+    listener: socket.socket
+    issuer: str
+
+    def announce(self) -> None:
+        host, port = self.listener.getsockname()[:2]
         literal = f"[{host}]" if ":" in host else host
-        where = f"ephemera: serving {issuer} (listening on http://{literal}:{port})"
-        run(app, listener, ready=lambda: typer.echo(where))
+        typer.echo(f"ephemera: serving {self.issuer} (listening on http://{literal}:{port})")
+
+    def serve(self, app: _App, *, ready: Callable[[], None], leash: int | None = None) -> None:
+        run(app.asgi, self.listener, ready=ready, ending=app.ending, leash=leash)
+
+
+@contextlib.contextmanager
+def _listening(settings: Settings) -> Iterator[_Place]:
+    with listen(
+        settings.address,
+        tls_ends_in_front=settings.tls_ends_in_front or settings.plain_http_meant,
+    ) as listener:
+        yield _Place(listener, settings.issuer_at(listener.getsockname()[1]))
+
+
+@contextlib.contextmanager
+def _opened(settings: Settings, place: _Place, timing: Timing) -> Iterator[_App]:
+    with (
+        contextlib.closing(
+            open_keeper(settings, issuer=place.issuer, clock=instant.read, timing=timing)
+        ) as keeper,
+        opened_ledger(
+            settings.replay_url,
+            database=keeper.database,
+            clock=instant.read,
+            ca_file=settings.replay_ca_file,
+        ) as ledger,
+    ):
+        rotator = Rotator(
+            keeper,
+            every=settings.rotate_every,
+            algorithm=settings.algorithm,
+            clock=instant.read,
+        )
+        ending = Ending()
+        asgi = create_app(
+            keeper,
+            issuer=place.issuer,
+            ledger=ledger,
+            jwks_uri_hosts=settings.jwks_uri_hosts,
+            background=[rotator.run],
+            ending=ending,
+        )
+        yield _App(asgi, keeper, ending)

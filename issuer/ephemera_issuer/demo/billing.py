@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 async def read_invoices(request: Request) -> Response:
     """List the invoices, for any client that may read them."""
-    token = access_token(request.scope)
+    token = access_token(request)
     return JSONResponse({"invoices": [{"number": 1001, "total": "94.00"}], "for": token.client_id})
 
 
 async def write_invoice(request: Request) -> Response:
     """Add an invoice, which takes one scope more."""
-    access_token(request.scope).require("invoices:write")
+    access_token(request).require("invoices:write")
     return JSONResponse({"number": 1002}, status_code=201)
 
 

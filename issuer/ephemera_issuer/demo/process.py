@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from types import TracebackType
 
-_ANNOUNCEMENT = re.compile(r"listening on (http://[0-9.]+:[0-9]+)\)")
+_ANNOUNCEMENT = re.compile(r"listening on (https?://[0-9.]+:[0-9]+)\)")
 
 
 class ServiceFailed(IssuerError):

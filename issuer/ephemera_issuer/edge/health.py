@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from ephemera_client.instant import Clock
     from ephemera_issuer.edge import Current
+    from ephemera_issuer.ending import Ending
 
 
 async def alive(_request: Request) -> Response:
@@ -23,13 +24,13 @@ async def alive(_request: Request) -> Response:
 
 
 def readiness_endpoint(
-    snapshots: Current, *, clock: Clock
+    snapshots: Current, *, ending: Ending, clock: Clock
 ) -> Callable[[Request], Awaitable[Response]]:
     """Tell a load balancer whether a token request would be answered here just now."""
 
     async def ready(_request: Request) -> Response:
         snapshot = snapshots.current
-        if snapshot is None or not snapshot.fresh(clock()):
+        if ending.begun or snapshot is None or not snapshot.fresh(clock()):
             return refusal(unavailable())
         return JSONResponse({"status": "ready"}, headers=NO_STORE)
 

@@ -31,7 +31,7 @@ def introspection(snapshots: Current, *, issuer: str, clock: Clock) -> Answer:
         now = clock()
         # Not the snapshot that the client was found in: to spend its assertion took time.
         snapshot = fresh(snapshots, now)
-        token = recognise(raw, issuer=issuer, ring=snapshot.ring, now=now.wall)
+        token = recognise(raw, issuer=issuer, ring=snapshot.ring)
         if token is None or not _is_active(token, client, snapshot, now.wall):
             return JSONResponse({"active": False}, headers=NO_STORE)
         return JSONResponse(

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from starlette.responses import Response
 
 from ephemera_issuer.edge.errors import refusal, unavailable
-from ephemera_keys.ring import JWKS_MAX_AGE
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -32,7 +31,7 @@ def keys_endpoint(snapshots: Current) -> Callable[[Request], Awaitable[Response]
             return refusal(unavailable())
         headers = {
             "ETag": snapshot.jwks_etag,
-            "Cache-Control": f"public, max-age={JWKS_MAX_AGE}",
+            "Cache-Control": f"public, max-age={snapshot.ring.timing.jwks_max_age}",
         }
         if _has(request.headers.getlist("If-None-Match"), snapshot.jwks_etag):
             return Response(status_code=304, headers=headers)

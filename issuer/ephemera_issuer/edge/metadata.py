@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 TOKEN_PATH = "/oauth2/token"  # noqa: S105 - a path
 INTROSPECTION_PATH = "/oauth2/introspect"
 REVOCATION_PATH = "/oauth2/revoke"
+FEED_PATH = "/v1/revocations"
 KEYS_PATH = "/.well-known/jwks.json"
 
 
@@ -39,6 +40,7 @@ def document(issuer: str) -> bytes:
             "revocation_endpoint": issuer + REVOCATION_PATH,
             "revocation_endpoint_auth_methods_supported": METHODS,
             "revocation_endpoint_auth_signing_alg_values_supported": ALGORITHMS,
+            "ephemera_revocations_endpoint": issuer + FEED_PATH,
             "ephemera_max_count": MAXIMUM_COUNT,
             # Required by RFC 8414; without an authorization endpoint there are none.
             "response_types_supported": [],

@@ -45,7 +45,7 @@ def revocation(keeper: Revoking, *, issuer: str, clock: Clock) -> Answer:
     async def answer(client: Client, raw: str) -> Response:
         now = clock()
         snapshot = fresh(keeper, now)
-        token = recognise(raw, issuer=issuer, ring=snapshot.ring, now=now.wall)
+        token = recognise(raw, issuer=issuer, ring=snapshot.ring)
         if token is not None:
             if token.client_id != client.id:
                 raise RequestRefused(

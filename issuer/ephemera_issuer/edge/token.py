@@ -8,30 +8,33 @@ from typing import TYPE_CHECKING
 from starlette.exceptions import HTTPException
 
 from ephemera_issuer import form
+from ephemera_issuer.attempt import Attempt
 from ephemera_issuer.authentication import unauthenticated
 from ephemera_issuer.edge.errors import failure, http_refusal, refusal, unavailable
 from ephemera_issuer.edge.posted import credentials, read
-from ephemera_issuer.errors import RequestRefused, Unavailable
+from ephemera_issuer.errors import RequestRefused
 from ephemera_issuer.mint import mint_several
-from ephemera_issuer.policy import decide
+from ephemera_issuer.policy import decide, require_settled
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from starlette.types import Receive, Scope, Send
 
-    from ephemera_client.instant import Clock, Instant
+    from ephemera_client.instant import Clock
+    from ephemera_issuer.attempt import Observer
     from ephemera_issuer.authentication import Authentication
     from ephemera_issuer.edge import Current
     from ephemera_issuer.policy import Decision
-    from ephemera_issuer.snapshot import Snapshot
     from ephemera_issuer.spent import SpentAssertions
 
 
 class TokenEndpoint:
     """The client_credentials grant (RFC 6749 §4.4), as an ASGI application."""
 
-    __slots__ = ("_authentication", "_clock", "_issuer", "_snapshots", "_spent")
+    __slots__ = ("_authentication", "_clock", "_issuer", "_observers", "_snapshots", "_spent")
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the parts of the walk
         self,
         snapshots: Current,
         *,
@@ -39,31 +42,38 @@ class TokenEndpoint:
         authentication: Authentication,
         spent: SpentAssertions,
         clock: Clock,
+        observers: Collection[Observer] = (),
     ) -> None:
         self._snapshots = snapshots
         self._issuer = issuer
         self._authentication = authentication
         self._spent = spent
         self._clock = clock
+        self._observers = tuple(observers)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; a caller that goes away before its form is complete gets none.
 
         An error of our own is answered too, and raised for the server to log.
         """
+        peer = scope.get("client")
+        attempt = Attempt(self._clock(), peer[0] if peer else None)
         try:
             authorization = credentials(scope["headers"])
             body = await read(receive)
             if body is None:
                 return
-            answer = await self._answer(authorization, body)
+            answer = await self._answer(attempt, authorization, body)
         except RequestRefused as error:
+            self._tell(attempt, error)
             await refusal(error)(scope, receive, send)
             return
         except HTTPException as error:
+            self._tell(attempt, RequestRefused("invalid_request", error.detail))
             await http_refusal(error)(scope, receive, send)
             return
         except Exception:
+            self._tell(attempt, RequestRefused("server_error", "the issuer failed"))
             await failure()(scope, receive, send)
             raise
         await send(
@@ -80,7 +90,7 @@ class TokenEndpoint:
         )
         await send({"type": "http.response.body", "body": answer})
 
-    async def _answer(self, authorization: list[bytes], body: bytes) -> bytes:
+    async def _answer(self, attempt: Attempt, authorization: list[bytes], body: bytes) -> bytes:
         now = self._clock()
         snapshot = self._snapshots.current
         if snapshot is None or not snapshot.fresh(now):
@@ -98,8 +108,11 @@ class TokenEndpoint:
             if found is None:
                 raise unauthenticated()
             client = found
+        attempt.client_id = client.id
+        if request.audience in snapshot.audiences:
+            attempt.audience = request.audience
         decision = decide(snapshot, client, request)
-        _require_settled(snapshot, decision, now)
+        require_settled(snapshot.revocations, decision, now.wall)
         if caller.assertion is not None:
             await self._spent.claim(caller.assertion, now)
         tokens = mint_several(
@@ -109,13 +122,13 @@ class TokenEndpoint:
             now=now.wall,
             number=request.number,
         )
+        for observer in self._observers:
+            observer.minted(attempt, decision, tokens)
         return _granted(decision, tokens)
 
-
-def _require_settled(snapshot: Snapshot, decision: Decision, now: Instant) -> None:
-    seconds = snapshot.revocations.unsettled(decision.client_id, decision.audience, now.wall)
-    if seconds:
-        raise Unavailable("tokens of this client were revoked just now", retry_after=seconds)
+    def _tell(self, attempt: Attempt, error: RequestRefused) -> None:
+        for observer in self._observers:
+            observer.refused(attempt, error)
 
 
 def _granted(decision: Decision, tokens: list[str]) -> bytes:

@@ -14,6 +14,7 @@ expired.
 from __future__ import annotations
 
 from sqlalchemy import (
+    BigInteger,
     Boolean,
     CheckConstraint,
     Column,
@@ -37,15 +38,18 @@ metadata = MetaData(
     }
 )
 
+# SQLite's are of 64 bits anyway, and a moment in Unix seconds needs more than 32.
+_Number = Integer().with_variant(BigInteger(), "postgresql")
+
 state = Table(
     "state",
     metadata,
     Column("id", Integer, CheckConstraint("id = 1", name="single_row"), primary_key=True),
-    Column("registry_version", Integer, nullable=False),
-    Column("keys_version", Integer, nullable=False),
+    Column("registry_version", _Number, nullable=False),
+    Column("keys_version", _Number, nullable=False),
     Column("issuer", Text, nullable=True),
     Column("epoch", Text, nullable=False, server_default=""),
-    Column("revocation_sequence", Integer, nullable=False, server_default="0"),
+    Column("revocation_sequence", _Number, nullable=False, server_default="0"),
 )
 
 audiences = Table(
@@ -58,7 +62,7 @@ audiences = Table(
     Column("introspected_by", Text, nullable=False, server_default=""),
     Column("disabled", Boolean, nullable=False),
     Column("removed", Boolean, nullable=False),
-    Column("version", Integer, nullable=False, index=True),
+    Column("version", _Number, nullable=False, index=True),
 )
 
 clients = Table(
@@ -70,7 +74,7 @@ clients = Table(
     Column("jwks_uri", Text, nullable=True),
     Column("disabled", Boolean, nullable=False),
     Column("removed", Boolean, nullable=False),
-    Column("version", Integer, nullable=False, index=True),
+    Column("version", _Number, nullable=False, index=True),
 )
 
 grants = Table(
@@ -81,7 +85,7 @@ grants = Table(
     Column("scopes", Text, nullable=False),
     Column("max_lifetime", Integer, nullable=False),
     Column("removed", Boolean, nullable=False),
-    Column("version", Integer, nullable=False, index=True),
+    Column("version", _Number, nullable=False, index=True),
 )
 
 signing_keys = Table(
@@ -104,18 +108,19 @@ for _state in ("active", "pending"):
         signing_keys.c.state,
         unique=True,
         sqlite_where=signing_keys.c.state == _state,
+        postgresql_where=signing_keys.c.state == _state,
     )
 
 revocations = Table(
     "revocations",
     metadata,
-    Column("sequence", Integer, primary_key=True, autoincrement=False),
+    Column("sequence", _Number, primary_key=True, autoincrement=False),
     Column("client", Text, nullable=True, index=True),
     Column("audience", Text, nullable=True),
     Column("jti", Text, nullable=True, unique=True),
-    Column("issued_at", Integer, nullable=True),
-    Column("cut_off", Integer, nullable=True, index=True),
+    Column("issued_at", _Number, nullable=True),
+    Column("cut_off", _Number, nullable=True, index=True),
     Column("kid", Text, nullable=True, unique=True),
-    Column("expires_at", Integer, nullable=True, index=True),
+    Column("expires_at", _Number, nullable=True, index=True),
     Column("created_at", Double, nullable=False),
 )

@@ -8,7 +8,7 @@ telling (it is overdue, or a later entry takes its place).
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self, TypeAlias
 
 from ephemera_keys.ring import LONGEST_LIFETIME
@@ -28,13 +28,21 @@ none goes on minting tokens that look as if they came after."""
 MOST_TOKENS = 1000
 """Entries for single tokens of one client; more become one cut-off of the client."""
 
+MOST_TOKENS_IN_ALL = 50_000
+"""Entries for single tokens of all clients. Over it, a client that revokes one more is cut off:
+verifiers bound what they read, and refuse everything when there is more."""
+
 
 @dataclass(frozen=True, slots=True)
 class RevokedToken:
-    """One token, by its `jti`. Times are Unix seconds."""
+    """One token, by its `jti`. Times are Unix seconds.
+
+    An operator may know nothing but the `jti`: `client` is None then, and the times are the latest
+    that the token can have.
+    """
 
     jti: str
-    client: str
+    client: str | None
     issued_at: int
     expires_at: int
 
@@ -82,7 +90,8 @@ class Revocations:
     """All entries up to `sequence`.
 
     Sequence numbers compare within one `epoch` only: a database has its own, and a restored one
-    another. `cut_offs` are keyed by (client, audience).
+    another. `cut_offs` are keyed by (client, audience). `numbers` says of each entry by which
+    number at the latest it had come.
     """
 
     epoch: str
@@ -90,6 +99,7 @@ class Revocations:
     tokens: Mapping[str, RevokedToken]
     cut_offs: Mapping[tuple[str | None, str | None], CutOff]
     kids: frozenset[str]
+    numbers: Mapping[Revocation, int] = field(default_factory=dict, compare=False, repr=False)
 
     @classmethod
     def none(cls, epoch: str) -> Self:
@@ -101,6 +111,7 @@ class Revocations:
 
         A client's cut-off takes the place of its tokens' entries, as far as it covers them.
         """
+        entries = tuple(entries)
         tokens = dict(self.tokens)
         cut_offs = dict(self.cut_offs)
         kids = set(self.kids)
@@ -117,18 +128,41 @@ class Revocations:
             for (client, audience), entry in cut_offs.items()
             if client is not None and audience is None
         }
+        tokens = {
+            jti: token
+            for jti, token in tokens.items()
+            if not overdue(token.expires_at, now)
+            and (token.client is None or token.issued_at > alone.get(token.client, 0))
+        }
+        cut_offs = {
+            pair: entry for pair, entry in cut_offs.items() if not overdue(entry.expires_at, now)
+        }
+        numbers = {**self.numbers, **dict.fromkeys(entries, sequence)}
+        living: tuple[Revocation, ...] = (
+            *tokens.values(),
+            *cut_offs.values(),
+            *(RevokedKey(kid) for kid in kids),
+        )
         return type(self)(
             self.epoch,
             sequence,
-            {
-                jti: token
-                for jti, token in tokens.items()
-                if not overdue(token.expires_at, now)
-                and token.issued_at > alone.get(token.client, 0)
-            },
-            {pair: entry for pair, entry in cut_offs.items() if not overdue(entry.expires_at, now)},
+            tokens,
+            cut_offs,
             frozenset(kids),
+            {entry: numbers[entry] for entry in living},
         )
+
+    def after(self, number: int, *, now: float) -> list[Revocation]:
+        """List what came after `number`, and perhaps some of what came before; all after 0.
+
+        What is overdue is left out, also where no later entry has swept it away yet.
+        """
+        return [
+            entry
+            for entry, came_by in self.numbers.items()
+            if came_by > number
+            and (isinstance(entry, RevokedKey) or not overdue(entry.expires_at, now))
+        ]
 
     def revokes(self, token: IssuedToken) -> bool:
         """Whether a token is withdrawn: itself, with all of its time, or with its key."""

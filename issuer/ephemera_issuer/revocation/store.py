@@ -7,14 +7,18 @@ before it, however many processes revoke at once.
 
 from __future__ import annotations
 
+import difflib
+import math
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, func, or_, select
 
-from ephemera_issuer.registry.tables import revocations, state
+from ephemera_issuer.errors import UnknownAudience, UnknownClient
+from ephemera_issuer.registry.tables import audiences, clients, revocations, state
 from ephemera_issuer.revocation.entries import (
     KEPT,
     MOST_TOKENS,
+    MOST_TOKENS_IN_ALL,
     CutOff,
     Revocation,
     Revocations,
@@ -23,6 +27,7 @@ from ephemera_issuer.revocation.entries import (
     cut_off_moment,
     overdue,
 )
+from ephemera_keys.ring import LONGEST_LIFETIME, SKEW
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Row
@@ -51,24 +56,46 @@ def revoke_token(connection: Connection, token: IssuedToken, *, now: float) -> N
     """Revoke one token. One that is revoked already, or that nobody accepts any more, is left.
 
     A client with more than 1000 such entries is cut off instead, and mints nothing until that has
-    settled.
+    settled; so is one that would make more than 50,000 of all clients.
     """
     _lock(connection)
     if overdue(token.expires_at, now) or _revoked(connection, token):
         return
     entry = RevokedToken(token.jti, token.client_id, token.issued_at, token.expires_at)
     _enter(connection, entry, now=now)
-    tokens = select(func.count()).where(
-        revocations.c.jti.is_not(None), revocations.c.client == token.client_id
-    )
-    if connection.execute(tokens).scalar_one() > MOST_TOKENS:
+    in_all = select(func.count()).where(revocations.c.jti.is_not(None))
+    of_client = in_all.where(revocations.c.client == token.client_id)
+    if (
+        connection.execute(of_client).scalar_one() > MOST_TOKENS
+        or connection.execute(in_all).scalar_one() > MOST_TOKENS_IN_ALL
+    ):
         cut_off(connection, client=token.client_id, audience=None, now=now)
 
 
+def revoke_jti(connection: Connection, jti: str, *, now: float) -> RevokedToken:
+    """Revoke one token of which nothing else is known, for as long as any token could live.
+
+    Returns its entry, which may be an earlier one.
+    """
+    _lock(connection)
+    found = connection.execute(revocations.select().where(revocations.c.jti == jti)).first()
+    if found is not None and not overdue(found.expires_at, now):
+        return RevokedToken(found.jti, found.client, found.issued_at, found.expires_at)
+    # A verifier takes tokens from a clock that is ahead of its own.
+    entry = RevokedToken(jti, None, math.ceil(now), math.ceil(now) + SKEW + LONGEST_LIFETIME)
+    _enter(connection, entry, now=now)
+    return entry
+
+
 def cut_off(
-    connection: Connection, *, client: str | None, audience: str | None, now: float
+    connection: Connection,
+    *,
+    client: str | None,
+    audience: str | None,
+    now: float,
+    moment: int | None = None,
 ) -> CutOff:
-    """Revoke what was minted up to now, and what is until every replica knows.
+    """Revoke what was minted up to now, and what is until every replica knows; or up to `moment`.
 
     A later cut-off of the same pair takes the place of the earlier one, and never lies before it.
     """
@@ -79,7 +106,8 @@ def cut_off(
         revocations.c.audience.is_not_distinct_from(audience),
     )
     before = connection.execute(select(revocations.c.cut_off).where(*pair)).scalar()
-    entry = CutOff(client, audience, max(cut_off_moment(now), before or 0))
+    moment = cut_off_moment(now) if moment is None else moment
+    entry = CutOff(client, audience, max(moment, before or 0))
     connection.execute(revocations.delete().where(*pair))
     if audience is None:
         covered = revocations.c.issued_at <= entry.moment
@@ -92,6 +120,28 @@ def revoke_key(connection: Connection, kid: str, *, now: float) -> None:
     """Revoke all that a key signed."""
     _lock(connection)
     _enter(connection, RevokedKey(kid), now=now)
+
+
+def require_known(connection: Connection, *, client: str | None, audience: str | None) -> None:
+    """Make sure that there are such a client and such an audience, or have been.
+
+    The tokens of one that was removed live on for minutes, and may have to be revoked.
+
+    Raises:
+        UnknownClient: There has never been that client.
+        UnknownAudience: Nor that audience.
+    """
+    for table, wanted, unknown, what in (
+        (clients, client, UnknownClient, "client"),
+        (audiences, audience, UnknownAudience, "audience"),
+    ):
+        if wanted is None:
+            continue
+        known = connection.execute(select(table.c.id)).scalars().all()
+        if wanted not in known:
+            near = difflib.get_close_matches(wanted, known, n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise unknown(f"there is no {what} {wanted}{hint}")
 
 
 def _lock(connection: Connection) -> None:

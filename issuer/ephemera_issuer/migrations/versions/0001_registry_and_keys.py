@@ -6,14 +6,16 @@ from alembic import op
 revision = "0001"
 down_revision = None
 
+NUMBER = sa.Integer().with_variant(sa.BigInteger(), "postgresql")
+
 
 def upgrade() -> None:
     """Make the first tables and the one row of `state`."""
     state = op.create_table(
         "state",
         sa.Column("id", sa.Integer, primary_key=True),
-        sa.Column("registry_version", sa.Integer, nullable=False),
-        sa.Column("keys_version", sa.Integer, nullable=False),
+        sa.Column("registry_version", NUMBER, nullable=False),
+        sa.Column("keys_version", NUMBER, nullable=False),
         sa.Column("issuer", sa.Text, nullable=True),
         sa.CheckConstraint("id = 1", name="state_single_row"),
     )
@@ -26,7 +28,7 @@ def upgrade() -> None:
         sa.Column("single_use", sa.Boolean, nullable=False),
         sa.Column("disabled", sa.Boolean, nullable=False),
         sa.Column("removed", sa.Boolean, nullable=False),
-        sa.Column("version", sa.Integer, nullable=False),
+        sa.Column("version", NUMBER, nullable=False),
     )
     op.create_index("audiences_version", "audiences", ["version"])
     op.create_table(
@@ -35,7 +37,7 @@ def upgrade() -> None:
         sa.Column("secret_hashes", sa.Text, nullable=False),
         sa.Column("disabled", sa.Boolean, nullable=False),
         sa.Column("removed", sa.Boolean, nullable=False),
-        sa.Column("version", sa.Integer, nullable=False),
+        sa.Column("version", NUMBER, nullable=False),
     )
     op.create_index("clients_version", "clients", ["version"])
     op.create_table(
@@ -45,7 +47,7 @@ def upgrade() -> None:
         sa.Column("scopes", sa.Text, nullable=False),
         sa.Column("max_lifetime", sa.Integer, nullable=False),
         sa.Column("removed", sa.Boolean, nullable=False),
-        sa.Column("version", sa.Integer, nullable=False),
+        sa.Column("version", NUMBER, nullable=False),
     )
     op.create_index("grants_version", "grants", ["version"])
     op.create_table(
@@ -67,4 +69,5 @@ def upgrade() -> None:
             ["state"],
             unique=True,
             sqlite_where=sa.text(f"state = '{name}'"),
+            postgresql_where=sa.text(f"state = '{name}'"),
         )

@@ -8,23 +8,25 @@ from alembic import op
 revision = "0003"
 down_revision = "0002"
 
+NUMBER = sa.Integer().with_variant(sa.BigInteger(), "postgresql")
+
 
 def upgrade() -> None:
     """Begin an epoch, with the keys that have been revoked already as its first entries."""
     op.add_column("state", sa.Column("epoch", sa.Text, nullable=False, server_default=""))
     op.add_column(
-        "state", sa.Column("revocation_sequence", sa.Integer, nullable=False, server_default="0")
+        "state", sa.Column("revocation_sequence", NUMBER, nullable=False, server_default="0")
     )
     revocations = op.create_table(
         "revocations",
-        sa.Column("sequence", sa.Integer, primary_key=True, autoincrement=False),
+        sa.Column("sequence", NUMBER, primary_key=True, autoincrement=False),
         sa.Column("client", sa.Text, nullable=True),
         sa.Column("audience", sa.Text, nullable=True),
         sa.Column("jti", sa.Text, nullable=True),
-        sa.Column("issued_at", sa.Integer, nullable=True),
-        sa.Column("cut_off", sa.Integer, nullable=True),
+        sa.Column("issued_at", NUMBER, nullable=True),
+        sa.Column("cut_off", NUMBER, nullable=True),
         sa.Column("kid", sa.Text, nullable=True),
-        sa.Column("expires_at", sa.Integer, nullable=True),
+        sa.Column("expires_at", NUMBER, nullable=True),
         sa.Column("created_at", sa.Double, nullable=False),
         sa.UniqueConstraint("jti", name="revocations_jti_key"),
         sa.UniqueConstraint("kid", name="revocations_kid_key"),
