@@ -104,7 +104,7 @@ def test_one_primary_that_may_evict_is_enough_to_say_so(tmp_path: Path) -> None:
 def test_a_slot_that_stays_half_moved_is_waited_for_no_longer_than_the_deadline(
     tmp_path: Path,
 ) -> None:
-    with cluster(tmp_path) as nodes, RedisReplayCache(nodes[0].url, deadline=0.2) as cache:
+    with cluster(tmp_path) as nodes, RedisReplayCache(nodes[0].url, deadline=1) as cache:
         cache.warm()
         token = token_of()
         slot = _SLOT_OF[token.key[0]]
