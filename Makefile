@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 NODE   := tests/interop/node_modules
+PEERS  := benchmarks/peers/node_modules
 
 # PATH: the tests and the demo find `ephemera`, `node` and `npm` of this environment, and no others.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
@@ -37,10 +38,12 @@ contracts: $(VENV)/dev.stamp
 	$(BIN)/lint-imports --no-cache
 
 unit: $(VENV)/dev.stamp $(NODE)/.stamp
-	$(BIN)/pytest --cov --cov-report=term
+	$(BIN)/pytest --numprocesses 2 --dist loadfile --cov --cov-report=term
 
-bench: $(VENV)/dev.stamp ## Measure what verifying costs, what a call with a token adds, and how fast revocations are
+bench: $(VENV)/dev.stamp $(PEERS)/.stamp ## Measure verifying, minting, an authenticated call and revocation
 	@$(BIN)/python benchmarks/verify.py
+	@echo
+	@$(BIN)/python -m benchmarks.mint
 	@echo
 	@$(BIN)/python benchmarks/call.py
 	@echo
@@ -72,7 +75,7 @@ lock: ## Resolve requirements.lock (everything) and requirements-run.lock (what 
 	printf './%s\n' $(PACKAGES) | $(COMPILE) --constraint requirements.lock --group pyproject.toml:build --output-file requirements-run.lock
 
 clean: ## Remove what this file has made
-	rm -rf $(VENV) $(VENV)-lock $(NODE) .mypy_cache .ruff_cache .pytest_cache .hypothesis .fuzz .coverage
+	rm -rf $(VENV) $(VENV)-lock $(NODE) $(PEERS) .mypy_cache .ruff_cache .pytest_cache .hypothesis .fuzz .coverage
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Ephemera needs Python 3.11 or later; make PYTHON=/path/to/python3 names another one")'
@@ -90,4 +93,8 @@ $(VENV)/dev.stamp: requirements.lock $(VENV)/run.stamp
 
 $(NODE)/.stamp: tests/interop/package-lock.json $(VENV)/dev.stamp
 	cd tests/interop && npm ci --no-audit --no-fund --ignore-scripts
+	@touch $@
+
+$(PEERS)/.stamp: benchmarks/peers/package-lock.json $(VENV)/dev.stamp
+	cd benchmarks/peers && npm ci --no-audit --no-fund --ignore-scripts
 	@touch $@

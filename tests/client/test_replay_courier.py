@@ -34,7 +34,9 @@ def clock() -> ManualClock:
 
 @pytest.fixture
 def cache(tmp_path: Path, clock: ManualClock) -> Iterator[SQLiteReplayCache]:
-    with SQLiteReplayCache(tmp_path / "ledger.db", clock=clock, boot=lambda: "boot") as cache:
+    with SQLiteReplayCache(
+        tmp_path / "ledger.db", clock=clock, boot=lambda: "boot", deadline=10
+    ) as cache:
         yield cache
 
 

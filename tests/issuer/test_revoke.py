@@ -123,8 +123,8 @@ def test_an_earlier_moment_takes_nothing_back(applied: Run) -> None:
 @pytest.mark.parametrize(
     ("until", "status", "words"),
     [
-        (ago(-60), 1, "lies ahead"),
-        (ago(3600), 1, "has expired"),
+        ("2096-01-31T12:00:00Z", 1, "lies ahead"),
+        ("2026-01-31T12:00:00Z", 1, "has expired"),
         ("2026-01-31T12:00:00", 2, "with its zone"),
         ("yesterday", 2, "with its zone"),
     ],
