@@ -119,7 +119,9 @@ def test_an_unchanged_file_is_not_read_again(file: Path, monkeypatch: pytest.Mon
     assert kid_of(credential) == FIRST.kid
 
 
-@pytest.mark.parametrize("content", [b"", SECOND.pem()[:60], b"notes", None])
+@pytest.mark.parametrize(
+    "content", [b"", SECOND.pem()[:60], b"notes", None], ids=["empty", "cut", "notes", "gone"]
+)
 def test_a_broken_file_leaves_the_last_good_key_in_use_and_is_logged_once(
     content: bytes | None, file: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

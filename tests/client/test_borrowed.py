@@ -203,7 +203,7 @@ def test_a_forked_child_is_not_let_near_the_parents_connections(
         {"http": httpx.Client(), "link_local": False},
         {"http": httpx.Client(), "ca_file": "ca.pem"},
     ],
-    ids=str,
+    ids=["asynchronous", "class", "link_local", "ca_file"],
 )
 def test_what_cannot_be_honoured_is_refused(settings: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError, match="http"):

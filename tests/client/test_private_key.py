@@ -132,6 +132,7 @@ def members(key: SigningKey) -> dict[str, Any]:
         ),
         (pem_of(EC, PrivateFormat.OpenSSH), "ssh-keygen"),
     ],
+    ids=lambda part: part if isinstance(part, str) else "",
 )
 def test_a_file_of_anything_else_is_refused_with_the_reason(data: bytes, sentence: str) -> None:
     with pytest.raises(ConfigurationError, match=sentence) as refused:
