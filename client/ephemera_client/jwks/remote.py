@@ -2,14 +2,13 @@
 
 import contextlib
 import os
-import random
 import threading
 import time
 import weakref
 from collections.abc import Collection
 from typing import NamedTuple
 
-from ephemera_client import discovery, instant
+from ephemera_client import discovery, instant, jitter
 from ephemera_client.borrowed import Client
 from ephemera_client.errors import ConfigurationError, KeysUnavailable
 from ephemera_client.events import KeysRefreshed, OnEvent, Reporter, StaleServed
@@ -92,7 +91,7 @@ class RemoteKeys:
         self._max_keys = max_keys
         self._timeout, self._max_bytes = timeout, max_bytes
         self.reach = Reach(ca_file=ca_file, link_local=link_local, http=http)
-        self._cache = JwksCache(timing, random=random.random)
+        self._cache = JwksCache(timing, random=jitter.random)
         self._issuer: str | None = None
         self._clock: Clock = instant.read
         self._discovered: str | None = None

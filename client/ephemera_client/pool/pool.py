@@ -7,7 +7,6 @@ so that neither a process nor an event loop waits for a refill.
 import contextlib
 import math
 import os
-import random
 import threading
 import weakref
 from collections.abc import Callable, Iterable
@@ -15,7 +14,7 @@ from queue import Empty, SimpleQueue
 
 import anyio
 
-from ephemera_client import token_request
+from ephemera_client import jitter, token_request
 from ephemera_client.errors import (
     ConfigurationError,
     EphemeraError,
@@ -166,7 +165,7 @@ class Pool:
                 token_request.want(*key),
                 size=self._size,
                 reusable=self._reusable,
-                random=random.random,
+                random=jitter.random,
             )
             if len(self._stocks) >= _MANY_STOCKS:
                 for other in [key for key, each in self._stocks.items() if each.idle(now)]:

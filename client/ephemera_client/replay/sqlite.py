@@ -2,7 +2,6 @@
 
 import errno
 import os
-import random
 import sqlite3
 import threading
 import time
@@ -14,7 +13,7 @@ from typing import ClassVar, Self
 
 from anyio import to_thread
 
-from ephemera_client import instant
+from ephemera_client import instant, jitter
 from ephemera_client.errors import ConfigurationError, ReplayCacheUnavailable
 from ephemera_client.instant import Clock, Instant
 from ephemera_client.replay.claim import AcceptedOnce, Claim
@@ -215,7 +214,7 @@ class SQLiteReplayCache:
                 if left <= 0:
                     raise self._unavailable("timeout")
                 # SQLite's own waiting sleeps up to 100 ms at a time, and as long for everyone.
-                time.sleep(min(left, random.uniform(0, _LONGEST_PAUSE)))  # noqa: S311 - jitter
+                time.sleep(min(left, jitter.uniform(0, _LONGEST_PAUSE)))
         finally:
             self._lock.release()
 

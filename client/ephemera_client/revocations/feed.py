@@ -1,14 +1,13 @@
 """An issuer's revocations, followed over HTTP: a shell around the state machine in `following`."""
 
 import os
-import random
 import threading
 import weakref
 from collections.abc import Collection
 from types import TracebackType
 from typing import NamedTuple, Self
 
-from ephemera_client import instant
+from ephemera_client import instant, jitter
 from ephemera_client.borrowed import Client
 from ephemera_client.errors import ConfigurationError, RevocationsUnavailable
 from ephemera_client.events import OnEvent, Reporter, RevocationsRefreshed
@@ -205,7 +204,7 @@ class RevocationFeed:
             max_age=self._max_age,
             timeout=self._timeout,
             max_entries=self._max_entries,
-            random=random.random,
+            random=jitter.random,
         )
 
     def _ask(self, now: Instant) -> "Revoked | _Wait":
