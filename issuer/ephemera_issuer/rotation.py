@@ -19,6 +19,7 @@ from ephemera_issuer.errors import (
     SealingKeyProblem,
     SettingsInvalid,
 )
+from ephemera_issuer.database.transactions import note
 from ephemera_issuer.registry.tables import signing_keys, state
 from ephemera_issuer.revocation.store import revoke_key
 from ephemera_keys import (
@@ -54,6 +55,13 @@ class StoredRing(NamedTuple):
     ring: KeyRing
     version: int
     issuer: str
+
+
+class KeysWritten(NamedTuple):
+    """The ring as it was, None before the first, and as it is written."""
+
+    before: KeyRing | None
+    after: KeyRing
 
 
 class _NewKey(NamedTuple):
@@ -277,3 +285,4 @@ def _write(
             connection.execute(signing_keys.insert().values(**values))
         elif record != known[record.kid]:
             connection.execute(signing_keys.update().filter_by(kid=record.kid).values(**values))
+    note(connection, KeysWritten(before, after))

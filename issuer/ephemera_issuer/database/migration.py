@@ -10,6 +10,7 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 from sqlalchemy import inspect, text
 
+from ephemera_issuer.database.transactions import note
 from ephemera_issuer.errors import DatabaseTooNew, DatabaseUnusable
 
 if TYPE_CHECKING:
@@ -26,6 +27,13 @@ class Tables(NamedTuple):
 
     names: Collection[str]
     revisions: Collection[str]
+
+
+class Migrated(NamedTuple):
+    """The revision that tables were of, None where there were none, and that they are of now."""
+
+    before: str | None
+    after: str
 
 
 class Step(NamedTuple):
@@ -93,13 +101,17 @@ def upgrade(connection: Connection, *, location: str, to: str = "head") -> None:
     Raises:
         DatabaseTooNew: A newer version did so meanwhile.
     """
-    if revision_of(tables(connection), location=location) and connection.dialect.name != "sqlite":
+    before = revision_of(tables(connection), location=location)
+    if before and connection.dialect.name != "sqlite":
         # Readers begin with this table. Whoever has it has all of them, so none waits in a circle.
         connection.execute(text("LOCK TABLE state IN ACCESS EXCLUSIVE MODE"))
     config = Config()
     config.set_main_option("script_location", str(_SCRIPTS).replace("%", "%%"))
     config.attributes["connection"] = connection
     command.upgrade(config, to)
+    after = head() if to == "head" else to
+    if before != after:
+        note(connection, Migrated(before, after))
 
 
 def _scripts() -> ScriptDirectory:
