@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from ephemera_client.instant import Clock
     from ephemera_client.replay import ReplayCache
     from ephemera_issuer.attempt import Observer
+    from ephemera_issuer.audit.auditor import Auditor
 
     Background: TypeAlias = Callable[[], Coroutine[Any, Any, None]]
 
@@ -82,6 +83,7 @@ def create_app(  # noqa: PLR0913 - the parts of an issuer
     background: Collection[Background] = (),
     ending: Ending | None = None,
     observers: Collection[Observer] = (),
+    auditor: Auditor | None = None,
     clock: Clock = instant.read,
 ) -> Starlette:
     """Make the public application of one issuer.
@@ -94,6 +96,7 @@ def create_app(  # noqa: PLR0913 - the parts of an issuer
         background: What else runs while the application does; it never returns.
         ending: Tells that the process is about to end; by default it never is.
         observers: Told of every token request and how it ended.
+        auditor: Records every token request, and may have it wait; by default nobody does.
         clock: Dates tokens and tells the age of the snapshot.
     """
 
@@ -122,6 +125,7 @@ def create_app(  # noqa: PLR0913 - the parts of an issuer
         spent=spent,
         clock=clock,
         observers=observers,
+        auditor=auditor,
     )
     presented = partial(
         PresentedToken, snapshots=keeper, authentication=authentication, spent=spent, clock=clock

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import select
 
+from ephemera_issuer.database.transactions import note
 from ephemera_issuer.errors import (
     DatabaseUnusable,
     KeysConflict,
     SealingKeyProblem,
     SettingsInvalid,
 )
-from ephemera_issuer.database.transactions import note
 from ephemera_issuer.registry.tables import signing_keys, state
 from ephemera_issuer.revocation.store import revoke_key
 from ephemera_keys import (

@@ -6,7 +6,7 @@ import difflib
 import ipaddress
 import os
 import re
-from pathlib import Path  # noqa: TC003 - pydantic reads the annotation
+from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
@@ -34,6 +34,7 @@ _SQLITE_FILE = re.compile(r"sqlite:///(?!:memory:)[^?#]+")
 REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
 _PERIOD = re.compile(r"([0-9]{1,6})([mhd])")
 _UNITS = {"m": 60, "h": 3600, "d": 86400}
+_AUDIT_FILES = "file:"
 _SHORTEST_PERIOD = MINIMUM_PUBLICATION
 _LONGEST_PERIOD = 366 * 86400
 _MOST_WORKERS = 64
@@ -130,6 +131,14 @@ def _parse_period(value: object) -> object:
     return seconds
 
 
+def _check_audit(text: str) -> str:
+    if text not in {"off", "database"} and not text.startswith(_AUDIT_FILES):
+        raise ValueError("must be off, file:DIR or database")
+    if text == _AUDIT_FILES:
+        raise ValueError("must name a directory, such as file:/var/lib/ephemera/audit")
+    return text
+
+
 class Settings(BaseSettings):
     """What one issuer process runs with.
 
@@ -158,6 +167,9 @@ class Settings(BaseSettings):
     rotate_every: Annotated[int | None, BeforeValidator(_parse_period)] = 86400
     workers: Annotated[int, Field(ge=1, le=_MOST_WORKERS)] = 1
     unencrypted_hosts: _Hosts = ()
+    audit: Annotated[str, AfterValidator(_check_audit)] = "off"
+    audit_when_behind: Literal["slow", "stop"] = "slow"
+    audit_before_answer: bool = False
 
     def __init__(self, **options: Any) -> None:
         problems = _unknown_names(set(type(self).model_fields))
@@ -190,6 +202,13 @@ class Settings(BaseSettings):
     def address(self) -> Address:
         """`listen`, parsed."""
         return _parse_address(self.listen)
+
+    @property
+    def audit_directory(self) -> Path | None:
+        """Where the audit is, if it is kept in files."""
+        if not self.audit.startswith(_AUDIT_FILES):
+            return None
+        return Path(self.audit.removeprefix(_AUDIT_FILES))
 
     @property
     def plain_http_meant(self) -> bool:

@@ -13,7 +13,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from ephemera_issuer.audit import chain
-from ephemera_issuer.audit.chain import BEGINNING, Head
+from ephemera_issuer.audit.chain import BEGINNING, Head, Line
 from ephemera_issuer.audit.source import Placed
 from ephemera_issuer.errors import AuditNotWritten, AuditUnusable
 
@@ -48,8 +48,9 @@ class FileSink:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._folder, self._lock = _take_folder(directory)
             try:
-                self._head, torn = self._resume()
-                self.facts: Mapping[str, Any] = _facts(directory, self._folder.name, torn)
+                self._head, found = self._resume()
+                others = _others(directory, self._folder.name)
+                self.facts: Mapping[str, Any] = {**found, **({"others": others} if others else {})}
             except BaseException:
                 os.close(self._lock)
                 raise
@@ -81,9 +82,9 @@ class FileSink:
         os.close(self._lock)
 
     def _write(self, data: bytes) -> None:
+        self._settle()
         if self._file is None or self._size >= self._segment:
             self._begin_segment()
-        self._settle()
         assert self._file is not None  # noqa: S101 - the segment that was begun
         found = os.fstat(self._file)
         if not found.st_nlink or found.st_size != self._size:
@@ -113,22 +114,25 @@ class FileSink:
             os.close(self._file)
         self._file, self._path, self._size, self._doubtful = file, path, 0, False
 
-    def _resume(self) -> tuple[Head, bytes]:
-        """Find where the chain ends, and take away the line that a killed process left torn."""
+    def _resume(self) -> tuple[Head, dict[str, Any]]:
+        """Find where the chain ends, and how whoever went before ended."""
         segments = _segments(self._folder)
         if not segments:
-            return BEGINNING, b""
+            return BEGINNING, {}
         self._path = segments[-1]
         self._file = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
-        head, torn = _end(self._file, self._path)
+        line, torn = _end(self._file, self._path)
+        # What is torn goes when it is on record, with the first append.
+        self._size = os.fstat(self._file).st_size - len(torn)
+        self._doubtful = bool(torn)
+        line = line or _last_line(segments[:-1])
+        facts: dict[str, Any] = {}
+        if line is not None and b'"kind":"closed"' not in line.body:
+            facts["after"] = "a process that did not end in order"
         if torn:
-            size = os.fstat(self._file).st_size - len(torn)
-            os.ftruncate(self._file, size)
-            os.fsync(self._file)
-        self._size = os.fstat(self._file).st_size
-        if head is None:
-            head = _head_before(segments[:-1])
-        return head, torn
+            kept = torn[:_LONGEST_FRAGMENT].decode("ascii", "backslashreplace")
+            facts["torn"] = {"bytes": len(torn), "text": kept}
+        return (line.head if line else BEGINNING), facts
 
 
 class FileSource:
@@ -153,7 +157,8 @@ class FileSource:
     def head(self, stream: str) -> Head:
         """Say where a stream ends, going by its last whole line."""
         with _readable():
-            return _head_before(_segments(self._directory / stream))
+            line = _last_line(_segments(self._directory / stream))
+        return line.head if line else BEGINNING
 
     def lines(self, stream: str, *, after: int = 0) -> Iterator[Placed]:
         """Read a stream, from the segment on that has the line after the one numbered `after`."""
@@ -186,57 +191,53 @@ def _take_folder(directory: Path) -> tuple[Path, int]:
     raise AuditUnusable(f"the audit: all {_MOST_STREAMS} streams in {directory} are in use")
 
 
-def _facts(directory: Path, own: str, torn: bytes) -> dict[str, Any]:
-    facts: dict[str, Any] = {}
-    if torn:
-        kept = torn[:_LONGEST_FRAGMENT].decode("ascii", "backslashreplace")
-        facts["torn"] = {"bytes": len(torn), "text": kept}
-    others = {}
-    for stream in FileSource(directory).streams():
-        # Another user's cannot be told of.
+def _others(directory: Path, own: str) -> dict[str, Any]:
+    """Where the other streams end, as far as they can be read."""
+    source = FileSource(directory)
+    heads = {}
+    for stream in source.streams():
+        # Another user's cannot be.
         with contextlib.suppress(AuditUnusable):
-            if stream != own and (head := FileSource(directory).head(stream)) != BEGINNING:
-                others[stream] = [head.sequence, head.digest.hex()]
-    if others:
-        facts["others"] = others
-    return facts
+            head = BEGINNING if stream == own else source.head(stream)
+            if head != BEGINNING:
+                heads[stream] = [head.sequence, head.digest.hex()]
+    return heads
 
 
 def _segments(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob(f"*{_SUFFIX}") if path.stem.isdecimal())
 
 
-def _head_before(segments: Sequence[Path]) -> Head:
-    """Where the chain in these segments ends."""
+def _last_line(segments: Sequence[Path]) -> Line | None:
     for path in reversed(segments):
         file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            head, _ = _end(file, path)
+            line, _ = _end(file, path)
         finally:
             os.close(file)
-        if head is not None:
-            return head
-    return BEGINNING
+        if line is not None:
+            return line
+    return None
 
 
-def _end(file: int, path: Path) -> tuple[Head | None, bytes]:
-    """The head by the last whole line, if there is one, and what comes after that line."""
-    size = position = os.fstat(file).st_size
+def _end(file: int, path: Path) -> tuple[Line | None, bytes]:
+    """The last whole line, if there is one, and what comes after it."""
+    position = os.fstat(file).st_size
     tail = b""
-    while position and tail.count(b"\n") < 2:  # noqa: PLR2004 - the ends of the last line and of the one before
+    while position and tail.count(b"\n") <= 1:
         step = min(_BLOCK, position)
         position -= step
         tail = os.pread(file, step, position) + tail
     whole, newline, torn = tail.rpartition(b"\n")
     if not newline:
-        return None, tail[:size]
+        return None, tail
     line = chain.parse(whole.rpartition(b"\n")[2])
     if line is None:
         raise AuditUnusable(
             f"the audit: the last record in {path} is none; "
             "`ephemera audit verify` says what is wrong, and another directory begins anew"
         )
-    return line.head, torn
+    return line, torn
 
 
 @contextlib.contextmanager

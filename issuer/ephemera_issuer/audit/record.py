@@ -21,7 +21,7 @@ from ephemera_issuer.mint import jti_of, kid_of
 from ephemera_issuer.registry.diff import Change
 from ephemera_issuer.registry.entries import ClientKey, Grant
 from ephemera_issuer.restoration import Restored
-from ephemera_issuer.revocation.entries import CutOff, RevokedKey, RevokedToken
+from ephemera_issuer.revocation.entries import CutOff, Revocation, RevokedKey, RevokedToken
 from ephemera_issuer.rotation import KeysWritten
 
 if TYPE_CHECKING:
@@ -33,6 +33,11 @@ if TYPE_CHECKING:
     from ephemera_issuer.registry.entries import Entry
     from ephemera_keys import KeyRing
 
+_KINDS: Mapping[type, str] = {
+    Migrated: "migrated",
+    BackedUp: "backed_up",
+    Restored: "restored",
+}
 _FINGERPRINT = 12
 """Hexadecimal digits: enough to tell the secrets of one client apart."""
 
@@ -103,22 +108,23 @@ def _described(event: object) -> tuple[str, dict[str, Any]]:
             return "registry", _change(event)
         case KeysWritten():
             return "keys", {"changes": _transitions(event.before, event.after)}
-        case RevokedToken():
-            members = {"client": event.client, "jti": [jti_digest(event.jti)]}
-            return "revoked", members
-        case CutOff():
-            members = {"client": event.client, "audience": event.audience}
-            return "revoked", {**members, "cut_off": event.moment}
-        case RevokedKey():
-            return "revoked", {"kid": event.kid}
-        case Migrated():
-            return "migrated", event._asdict()
-        case BackedUp():
-            return "backed_up", event._asdict()
-        case Restored():
-            return "restored", event._asdict()
+        case RevokedToken() | CutOff() | RevokedKey():
+            return "revoked", _revocation(event)
+        case Migrated() | BackedUp() | Restored():
+            return _KINDS[type(event)], event._asdict()
         case _:
             raise TypeError(f"{type(event).__name__} has no words in the audit")
+
+
+def _revocation(entry: Revocation) -> dict[str, Any]:
+    match entry:
+        case RevokedToken():
+            return {"client": entry.client, "jti": [jti_digest(entry.jti)]}
+        case CutOff():
+            pair = {"client": entry.client, "audience": entry.audience}
+            return {**pair, "cut_off": entry.moment}
+        case RevokedKey():
+            return {"kid": entry.kid}
 
 
 def _change(change: Change) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from ephemera_issuer.cli import clients, keys
+from ephemera_issuer.cli import audit, clients, keys
 from ephemera_issuer.cli.apply import apply
 from ephemera_issuer.cli.backup import backup, restore
 from ephemera_issuer.cli.demo import demo
@@ -38,6 +38,7 @@ app.command()(explain)
 app.command()(revoke)
 app.add_typer(clients.app)
 app.add_typer(keys.app)
+app.add_typer(audit.app)
 app.command()(migrate)
 app.command()(backup)
 app.command()(restore)

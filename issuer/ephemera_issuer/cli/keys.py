@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ephemera_client import instant
+from ephemera_issuer.cli.opening import opened
 from ephemera_issuer.cli.output import Json, console, moment, print_json, print_table
 from ephemera_issuer.database import open_database
 from ephemera_issuer.rotation import SigningKeys, StoredRing, require_ring
@@ -110,7 +111,7 @@ _CONSEQUENCES = {
 
 @contextmanager
 def _signing_keys(settings: Settings) -> Iterator[SigningKeys]:
-    with closing(open_database(settings.database_url, create=False)) as database:
+    with opened(settings) as database:
         with database.read() as connection:
             stored = require_ring(connection)
         yield SigningKeys(

@@ -10,6 +10,8 @@ import typer
 
 from ephemera_client import instant
 from ephemera_issuer.app import create_app
+from ephemera_issuer.audit.actor import ISSUER
+from ephemera_issuer.audit.opening import opened_audit
 from ephemera_issuer.development import following
 from ephemera_issuer.ending import Ending
 from ephemera_issuer.errors import SettingsInvalid
@@ -95,6 +97,26 @@ def serve(  # noqa: PLR0913 - a parameter for each option
             help="Hosts of a private network whose issuer identifier may be plain http.",
         ),
     ] = None,
+    audit: Annotated[
+        str | None,
+        typer.Option(
+            metavar="off|file:DIR|database",
+            help="Where a record is kept of every mint, refusal and change.",
+        ),
+    ] = None,
+    audit_when_behind: Annotated[
+        str | None,
+        typer.Option(
+            metavar="slow|stop",
+            help="When records cannot be written: let requests wait, or refuse them at once.",
+        ),
+    ] = None,
+    audit_before_answer: Annotated[
+        bool | None,
+        typer.Option(
+            "--audit-before-answer", help="Send no token before its record is on the disk."
+        ),
+    ] = None,
     dev: Annotated[
         Path | None,
         typer.Option(
@@ -132,6 +154,9 @@ def serve(  # noqa: PLR0913 - a parameter for each option
         "workers": workers,
         "tls_ends_in_front": tls_ends_in_front,
         "unencrypted_hosts": unencrypted_hosts,
+        "audit": audit,
+        "audit_when_behind": audit_when_behind,
+        "audit_before_answer": audit_before_answer,
     }
     if dev is None and secrets_dir is not None:
         raise typer.BadParameter("is only for --dev", param_hint="--secrets-dir")
@@ -230,8 +255,15 @@ def _listening(settings: Settings) -> Iterator[_Place]:
 @contextlib.contextmanager
 def _opened(settings: Settings, place: _Place, timing: Timing) -> Iterator[_App]:
     with (
+        opened_audit(settings, by=ISSUER, clock=instant.read) as audit,
         contextlib.closing(
-            open_keeper(settings, issuer=place.issuer, clock=instant.read, timing=timing)
+            open_keeper(
+                settings,
+                issuer=place.issuer,
+                clock=instant.read,
+                timing=timing,
+                witness=audit and audit.trail,
+            )
         ) as keeper,
         opened_ledger(
             settings.replay_url,
@@ -254,5 +286,6 @@ def _opened(settings: Settings, place: _Place, timing: Timing) -> Iterator[_App]
             jwks_uri_hosts=settings.jwks_uri_hosts,
             background=[rotator.run],
             ending=ending,
+            auditor=audit and audit.auditor,
         )
         yield _App(asgi, keeper, ending)

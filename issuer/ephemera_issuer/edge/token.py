@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from ephemera_client.instant import Clock
     from ephemera_issuer.attempt import Observer
+    from ephemera_issuer.audit.auditor import Auditor
     from ephemera_issuer.authentication import Authentication
     from ephemera_issuer.edge import Current
     from ephemera_issuer.policy import Decision
@@ -32,7 +33,15 @@ if TYPE_CHECKING:
 class TokenEndpoint:
     """The client_credentials grant (RFC 6749 §4.4), as an ASGI application."""
 
-    __slots__ = ("_authentication", "_clock", "_issuer", "_observers", "_snapshots", "_spent")
+    __slots__ = (
+        "_auditor",
+        "_authentication",
+        "_clock",
+        "_issuer",
+        "_observers",
+        "_snapshots",
+        "_spent",
+    )
 
     def __init__(  # noqa: PLR0913 - the parts of the walk
         self,
@@ -43,6 +52,7 @@ class TokenEndpoint:
         spent: SpentAssertions,
         clock: Clock,
         observers: Collection[Observer] = (),
+        auditor: Auditor | None = None,
     ) -> None:
         self._snapshots = snapshots
         self._issuer = issuer
@@ -50,6 +60,7 @@ class TokenEndpoint:
         self._spent = spent
         self._clock = clock
         self._observers = tuple(observers)
+        self._auditor = auditor
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; a caller that goes away before its form is complete gets none.
@@ -59,6 +70,8 @@ class TokenEndpoint:
         peer = scope.get("client")
         attempt = Attempt(self._clock(), peer[0] if peer else None)
         try:
+            if self._auditor is not None and self._auditor.behind:
+                await self._auditor.room()
             authorization = credentials(scope["headers"])
             body = await read(receive)
             if body is None:
@@ -122,11 +135,15 @@ class TokenEndpoint:
             now=now.wall,
             number=request.number,
         )
+        if self._auditor is not None:
+            await self._auditor.minted(attempt, decision, tokens)
         for observer in self._observers:
             observer.minted(attempt, decision, tokens)
         return _granted(decision, tokens)
 
     def _tell(self, attempt: Attempt, error: RequestRefused) -> None:
+        if self._auditor is not None:
+            self._auditor.refused(attempt, error)
         for observer in self._observers:
             observer.refused(attempt, error)
 
