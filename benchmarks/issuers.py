@@ -75,8 +75,10 @@ class Issuer(NamedTuple):
 
 
 @contextmanager
-def ephemera(folder: Path, *, clients: int = 2, algorithm: str = "ES256") -> Iterator[Issuer]:
-    """Run the issuer on a new database, with everything as it comes."""
+def ephemera(
+    folder: Path, *, clients: int = 2, algorithm: str = "ES256", **settings: str
+) -> Iterator[Issuer]:
+    """Run the issuer on a new database, with everything as it comes but for these settings."""
     folder.mkdir()
     key = ec.generate_private_key(ec.SECP256R1())
     (folder / "keyed.json").write_text(json.dumps({"keys": [_jwk(key)]}))
@@ -87,6 +89,7 @@ def ephemera(folder: Path, *, clients: int = 2, algorithm: str = "ES256") -> Ite
         "EPHEMERA_DATABASE_URL": f"sqlite:///{folder / 'ephemera.db'}",
         "EPHEMERA_LISTEN": "127.0.0.1:0",
         "EPHEMERA_ALGORITHM": algorithm,
+        **settings,
     }
     command = [sys.executable, "-m", "ephemera_issuer"]
     subprocess.run(  # noqa: S603 - our own command
