@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 _SCRIPTS = Path(__file__).parent.parent / "migrations"
 _OURS = {"alembic_version", "state"}
+_KEPT = {"audit"}
+"""What stays while a backup takes the place of everything else."""
 
 
 class Tables(NamedTuple):
@@ -81,7 +83,7 @@ def revision_of(found: Tables, *, location: str) -> str | None:
         DatabaseTooNew: It is none that this version knows.
         DatabaseUnusable: They are not Ephemera's.
     """
-    if not found.names:
+    if not set(found.names) - _KEPT:
         return None
     if not set(found.names) >= _OURS:
         raise DatabaseUnusable(f"{location}: holds tables of another program")
