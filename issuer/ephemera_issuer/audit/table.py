@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Text, cast, func, literal, select
+from sqlalchemy import Text, cast, exists, func, literal, select
 
 from ephemera_issuer.audit import chain
 from ephemera_issuer.audit.chain import BEGINNING, Head
 from ephemera_issuer.audit.source import Placed
-from ephemera_issuer.errors import AuditUnusable, DatabaseMissing
+from ephemera_issuer.errors import AuditUnusable
 from ephemera_issuer.registry.tables import audit
 
 if TYPE_CHECKING:
@@ -69,8 +69,10 @@ def extend(connection: Connection, bodies: Sequence[bytes]) -> None:
         return
     # One parameter, which the server takes apart: a row costs this process nothing.
     text = cast(literal(b"\n".join(lines).decode()), Text)
-    each = func.unnest(func.string_to_array(text, "\n")).table_valued(
-        "line", with_ordinality="place"
+    each = (
+        func.unnest(func.string_to_array(text, "\n"))
+        .table_valued("line", with_ordinality="place")
+        .render_derived()
     )
     rows_of_it = select(each.c.place + (first - 1), each.c.line)
     connection.execute(audit.insert().from_select(["sequence", "line"], rows_of_it))
@@ -84,7 +86,9 @@ class DatabaseSource:
 
     def streams(self) -> list[str]:
         """Name the one chain, if it has begun."""
-        return [STREAM] if self.head(STREAM) != BEGINNING else []
+        with self._database.read() as connection:
+            begun = connection.scalar(select(exists(audit.select())))
+        return [STREAM] if begun else []
 
     def head(self, stream: str) -> Head:
         """Say where the chain ends.
@@ -93,11 +97,8 @@ class DatabaseSource:
             AuditUnusable: There is no such chain.
         """
         _require(stream)
-        try:
-            with self._database.read() as connection:
-                return _head(connection)
-        except DatabaseMissing as error:
-            raise AuditUnusable(str(error)) from error
+        with self._database.read() as connection:
+            return _head(connection)
 
     def lines(self, stream: str, *, after: int = 0) -> Iterator[Placed]:
         """Read the lines from the one numbered `after` on, in the order of their numbers."""
