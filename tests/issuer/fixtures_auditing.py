@@ -143,10 +143,12 @@ class Stuck:
         return [json.loads(body) for batch in self.batches for body in batch]
 
 
-def writer(sink: Sink, *, most_waiting: int = 1000) -> Writer:
+def writer(sink: Sink, *, most_waiting: int = 1000, patience: float = 60) -> Writer:
     return Writer(
         sink,
         opening=lambda found: record.opened(at=1.0, by="issuer", facts=found),
         closing=lambda: record.closed(at=2.0, by="issuer"),
         most_waiting=most_waiting,
+        patience=patience,
+        flush=0.1,
     )

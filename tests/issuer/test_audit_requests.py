@@ -69,9 +69,10 @@ async def audited(
     when_behind: Literal["slow", "stop"] = "stop",
     before_answer: bool = False,
     most_waiting: int = 1000,
+    patience: float = 60,
     keeper: Keeper | None = None,
 ) -> AsyncIterator[Audited]:
-    writing = writer(stuck, most_waiting=most_waiting)
+    writing = writer(stuck, most_waiting=most_waiting, patience=patience)
     auditor = Auditor(
         writing, when_behind=when_behind, before_answer=before_answer, clock=lambda: NOW
     )
@@ -223,7 +224,7 @@ async def test_behind_and_told_to_be_slow_it_waits_until_there_is_room(stuck: St
 
 
 async def test_slow_is_not_for_ever(stuck: Stuck) -> None:
-    async with audited(stuck, when_behind="slow", most_waiting=1) as issuer:
+    async with audited(stuck, when_behind="slow", most_waiting=1, patience=0.1) as issuer:
         await issuer.ask()
         assert (await issuer.ask()).status_code == 503
 
@@ -251,7 +252,7 @@ async def test_tokens_whose_record_is_not_durable_in_time_are_kept_back_and_that
     stuck: Stuck,
 ) -> None:
     stuck.failing = True
-    async with audited(stuck, before_answer=True) as issuer:
+    async with audited(stuck, before_answer=True, patience=0.1) as issuer:
         answer = await issuer.ask()
         assert answer.status_code == 503
         assert "access_token" not in answer.text

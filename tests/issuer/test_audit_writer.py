@@ -2,12 +2,15 @@ from __future__ import annotations
 
 import threading
 from functools import partial
+from typing import TYPE_CHECKING
 
 import pytest
 from issuer.fixtures_auditing import Stuck, bodies, writer
 
-from ephemera_issuer.audit.writer import Writer
 from ephemera_issuer.errors import AuditNotWritten
+
+if TYPE_CHECKING:
+    from ephemera_issuer.audit.writer import Writer
 
 
 def told(stuck: Stuck) -> list[object]:
@@ -107,7 +110,7 @@ def test_a_failure_is_logged_once_and_tried_again_until_it_has_passed(
 
 def test_whoever_waits_in_vain_is_told_why() -> None:
     stuck = Stuck(failing=True)
-    writing = writer(stuck)
+    writing = writer(stuck, patience=0.1)
     number = writing.put(lambda: bodies(1)[0], hurry=True)
     with pytest.raises(AuditNotWritten, match="No space left on device"):
         writing.wait(number)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 import anyio
 
 from ephemera_issuer.audit import record
-from ephemera_issuer.audit.writer import PATIENCE
 from ephemera_issuer.edge.waiting import News
 from ephemera_issuer.errors import AuditBehind, Unavailable
 
@@ -84,7 +83,7 @@ class Auditor:
 
     async def _until(self, holds: Callable[[], bool]) -> bool:
         """Look after each attempt to write whether it holds; False after some seconds."""
-        with anyio.move_on_after(PATIENCE):
+        with anyio.move_on_after(self._writer.patience):
             while True:
                 news = self._news.awaited()
                 if holds():

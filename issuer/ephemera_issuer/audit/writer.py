@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 MOST_WAITING = 20_000
 """Tokens on record in the queue, from which on the writer is behind: some 20 MB."""
 PATIENCE = 5.0
-"""Seconds that whoever cannot go on without its record waits for it."""
 FLUSH = 3.0
 """Seconds that the last records get at the end."""
 
@@ -59,6 +58,7 @@ class Writer:
     Attributes:
         behind: Whether the queue is as long as it may get.
         written: How many records are durable.
+        patience: Seconds that whoever cannot go on without its record waits for it.
         failure: Why the last attempt failed, while none has succeeded since.
     """
 
@@ -69,7 +69,10 @@ class Writer:
         opening: Callable[[Mapping[str, object]], bytes],
         closing: Callable[[], bytes],
         most_waiting: int = MOST_WAITING,
+        patience: float = PATIENCE,
+        flush: float = FLUSH,
     ) -> None:
+        self.patience = patience
         self.behind = False
         self.written = 0
         self.failure: str | None = None
@@ -77,6 +80,7 @@ class Writer:
         self._opening: Callable[[Mapping[str, object]], bytes] | None = opening
         self._closing = closing
         self._most_waiting = most_waiting
+        self._flush = flush
         self._queue: deque[tuple[Callable[[], bytes], int]] = deque()
         self._weight = 0
         self._put = 0
@@ -127,7 +131,7 @@ class Writer:
             AuditNotWritten: It is not after some seconds; it may come to be later.
         """
         with self._state:
-            if not self._state.wait_for(lambda: self.written >= number, PATIENCE):
+            if not self._state.wait_for(lambda: self.written >= number, self.patience):
                 raise AuditNotWritten(self.failure or "the audit: records are not written in time")
 
     def close(self) -> None:
@@ -137,7 +141,7 @@ class Writer:
             AuditNotWritten: It cannot be written; the text says how many records are lost.
         """
         with self._state:
-            self._ended = time.monotonic() + FLUSH
+            self._ended = time.monotonic() + self._flush
             self._idle = False
             self._state.notify_all()
         self._hurry.set()
