@@ -1,14 +1,17 @@
 """What the audit costs a mint: without, in files, in the database, and before each answer."""
 
 import tempfile
-from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from benchmarks import cores, issuers, rounds
 from benchmarks.issuers import Issuer
 from benchmarks.server import Window
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 ROUNDS = 5
 REQUESTS = 3_000
@@ -30,7 +33,7 @@ def main() -> None:
         }
         bare = stack.enter_context(issuers.bare_starlette())
         ours = {
-            name: stack.enter_context(issuers.ephemera(folder / str(number), **settings))
+            name: stack.enter_context(issuers.ephemera(folder / str(number), settings=settings))
             for number, (name, settings) in enumerate(kept.items())
         }
         requests = ours["off"].by_secret(REQUESTS)

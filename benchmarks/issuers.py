@@ -7,7 +7,7 @@ import secrets
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -76,7 +76,11 @@ class Issuer(NamedTuple):
 
 @contextmanager
 def ephemera(
-    folder: Path, *, clients: int = 2, algorithm: str = "ES256", **settings: str
+    folder: Path,
+    *,
+    clients: int = 2,
+    algorithm: str = "ES256",
+    settings: Mapping[str, str] | None = None,
 ) -> Iterator[Issuer]:
     """Run the issuer on a new database, with everything as it comes but for these settings."""
     folder.mkdir()
@@ -89,7 +93,7 @@ def ephemera(
         "EPHEMERA_DATABASE_URL": f"sqlite:///{folder / 'ephemera.db'}",
         "EPHEMERA_LISTEN": "127.0.0.1:0",
         "EPHEMERA_ALGORITHM": algorithm,
-        **settings,
+        **(settings or {}),
     }
     command = [sys.executable, "-m", "ephemera_issuer"]
     subprocess.run(  # noqa: S603 - our own command

@@ -62,7 +62,7 @@ class Writer:
         failure: Why the last attempt failed, while none has succeeded since.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the parts of a writer
         self,
         sink: Sink,
         *,
