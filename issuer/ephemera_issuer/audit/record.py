@@ -38,6 +38,18 @@ _KINDS: Mapping[type, str] = {
     BackedUp: "backed_up",
     Restored: "restored",
 }
+KINDS = (
+    "minted",
+    "refused",
+    "turned_away",
+    "registry",
+    "keys",
+    "revoked",
+    *_KINDS.values(),
+    "undone",
+    "opened",
+    "closed",
+)
 _FINGERPRINT = 12
 """Hexadecimal digits: enough to tell the secrets of one client apart."""
 
