@@ -89,7 +89,7 @@ def test_a_registry_file_is_all_that_development_needs(registry: Path) -> None:
         assert httpx.get(f"{issuer.url}/readyz", trust_env=False).status_code == 200
         assert issuer.stop() == 0
         output = "".join(issuer.output)
-        assert f"ephemera: serving {issuer.url} (listening on {issuer.url})\n" in output
+        assert f"ephemera: serving {issuer.url} (listening on {issuer.url}), private" in output
         for secret_text in (secret.read_text(), answer.json()["access_token"]):
             assert secret_text not in output
     assert {path.name for path in registry.parent.iterdir()} == {

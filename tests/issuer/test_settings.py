@@ -64,7 +64,7 @@ def test_an_empty_variable_counts_as_not_set(monkeypatch: pytest.MonkeyPatch) ->
     [
         ("EPHEMERA_LISTN", "did you mean EPHEMERA_LISTEN?"),
         ("ephemera_isuer", "did you mean EPHEMERA_ISSUER?"),
-        ("EPHEMERA_ZZZ", "there are EPHEMERA_ALGORITHM, EPHEMERA_DATABASE_URL"),
+        ("EPHEMERA_ZZZ", "there are EPHEMERA_ACCESS_LOG, EPHEMERA_ALGORITHM, "),
         ("EPHEMERA_PORT", "no such setting"),
         ("EPHEMERA_SERVICE_HOSTS", "no such setting"),
     ],

@@ -1,0 +1,84 @@
+"""What a serving process tells those who look after it: counts, an access log, traces."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ephemera_issuer.access_log import AccessLog
+from ephemera_issuer.exchange import Watched
+from ephemera_issuer.metrics.collector import IssuerCollector
+from ephemera_issuer.metrics.counting import (
+    PRIVATE,
+    PUBLIC,
+    CountedLedger,
+    CountedMints,
+    CountedResponses,
+)
+from ephemera_issuer.metrics.exposition import metrics_route
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from starlette.routing import Route
+    from starlette.types import ASGIApp
+
+    from ephemera_client.instant import Clock
+    from ephemera_client.replay import ReplayCache
+    from ephemera_issuer.attempt import Observer
+    from ephemera_issuer.exchange import Witness
+    from ephemera_issuer.metrics.memory import Tallies
+    from ephemera_issuer.settings import Settings
+    from ephemera_issuer.snapshot import SnapshotKeeper
+
+
+class Observation:
+    """The parts that watch one worker, as `settings` say.
+
+    Args:
+        settings: Which of them there are.
+        tallies: Where all workers count.
+        worker: Its number, from 0.
+        clock: Times requests, and tells ages.
+    """
+
+    def __init__(self, settings: Settings, tallies: Tallies, *, worker: int, clock: Clock) -> None:
+        self._settings = settings
+        self._tallies = tallies
+        self._tally = tallies.of_worker(worker)
+        self._clock = clock
+        self.observers: Sequence[Observer] = [CountedMints(self._tally)]
+        self._tally.begin()
+
+    def follow(self, keeper: SnapshotKeeper) -> None:
+        """Note whenever the snapshot is confirmed."""
+        if keeper.current is not None:
+            self._tally.note(keeper.current)
+        keeper.watch(self._tally.note)
+
+    def counted(self, ledger: ReplayCache) -> ReplayCache:
+        """Return the ledger, its claims counted."""
+        return CountedLedger(ledger, self._tally, clock=self._clock)
+
+    def metrics(self, keeper: SnapshotKeeper) -> Route:
+        """Make `/metrics` of the private application."""
+        return metrics_route(
+            IssuerCollector(
+                self._tallies, keeper, rotate_every=self._settings.rotate_every, clock=self._clock
+            )
+        )
+
+    def public(self, app: ASGIApp) -> ASGIApp:
+        """Watch the public application."""
+        return self._watched(app, "public", PUBLIC)
+
+    def private(self, app: ASGIApp) -> ASGIApp:
+        """Watch the private application."""
+        return self._watched(app, "private", PRIVATE)
+
+    def _watched(self, app: ASGIApp, listener: str, endpoints: Sequence[str]) -> ASGIApp:
+        witnesses: list[Witness] = [
+            CountedResponses(self._tally, listener=listener, endpoints=endpoints)
+        ]
+        if self._settings.access_log:
+            witnesses.append(AccessLog(listener=listener, endpoints=endpoints))
+        return Watched(app, witnesses, clock=self._clock, identified=self._settings.access_log)
