@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 from ephemera_issuer.access_log import AccessLog
@@ -17,7 +18,7 @@ from ephemera_issuer.metrics.counting import (
 from ephemera_issuer.metrics.exposition import metrics_route
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from starlette.routing import Route
     from starlette.types import ASGIApp
@@ -31,17 +32,43 @@ if TYPE_CHECKING:
     from ephemera_issuer.snapshot import SnapshotKeeper
 
 
-class Observation:
-    """The parts that watch one worker, as `settings` say.
+@contextlib.contextmanager
+def observing(
+    settings: Settings, tallies: Tallies, *, worker: int, clock: Clock
+) -> Iterator[Observation]:
+    """Watch one worker until the block ends.
 
     Args:
-        settings: Which of them there are.
+        settings: How it is watched.
         tallies: Where all workers count.
         worker: Its number, from 0.
         clock: Times requests, and tells ages.
-    """
 
-    def __init__(self, settings: Settings, tallies: Tallies, *, worker: int, clock: Clock) -> None:
+    Raises:
+        SettingsInvalid: There are to be traces, and OpenTelemetry is not installed.
+    """
+    if settings.traces is None:
+        yield Observation(settings, tallies, worker=worker, clock=clock)
+        return
+    from ephemera_issuer.traces import opened_traces  # noqa: PLC0415 - an extra
+
+    with opened_traces(settings.traces, clock=clock) as traces:
+        yield Observation(settings, tallies, worker=worker, clock=clock, more=[traces])
+
+
+class Observation:
+    """The parts that watch one worker; `more` of them watch the public application."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        tallies: Tallies,
+        *,
+        worker: int,
+        clock: Clock,
+        more: Sequence[Witness] = (),
+    ) -> None:
+        self._more = more
         self._settings = settings
         self._tallies = tallies
         self._tally = tallies.of_worker(worker)
@@ -69,16 +96,17 @@ class Observation:
 
     def public(self, app: ASGIApp) -> ASGIApp:
         """Watch the public application."""
-        return self._watched(app, "public", PUBLIC)
+        return self._watched(app, "public", PUBLIC, self._more)
 
     def private(self, app: ASGIApp) -> ASGIApp:
         """Watch the private application."""
         return self._watched(app, "private", PRIVATE)
 
-    def _watched(self, app: ASGIApp, listener: str, endpoints: Sequence[str]) -> ASGIApp:
-        witnesses: list[Witness] = [
-            CountedResponses(self._tally, listener=listener, endpoints=endpoints)
-        ]
+    def _watched(
+        self, app: ASGIApp, listener: str, endpoints: Sequence[str], more: Sequence[Witness] = ()
+    ) -> ASGIApp:
+        counted = CountedResponses(self._tally, listener=listener, endpoints=endpoints)
+        witnesses: list[Witness] = [counted, *more]
         if self._settings.access_log:
             witnesses.append(AccessLog(listener=listener, endpoints=endpoints))
-        return Watched(app, witnesses, clock=self._clock, identified=self._settings.access_log)
+        return Watched(app, witnesses, clock=self._clock, identified=len(witnesses) > 1)

@@ -15,7 +15,7 @@ from ephemera_issuer.ending import Ending
 from ephemera_issuer.errors import SettingsInvalid
 from ephemera_issuer.logs import configure_logs
 from ephemera_issuer.metrics.memory import Tallies
-from ephemera_issuer.observation import Observation
+from ephemera_issuer.observation import observing
 from ephemera_issuer.private import create_private_app
 from ephemera_issuer.rotator import Rotator
 from ephemera_issuer.server import Door, listen, run
@@ -296,6 +296,7 @@ def _opened(
             clock=instant.read,
             ca_file=settings.replay_ca_file,
         ) as ledger,
+        observing(settings, place.tallies, worker=worker, clock=instant.read) as observation,
     ):
         rotator = Rotator(
             keeper,
@@ -304,7 +305,6 @@ def _opened(
             clock=instant.read,
         )
         ending = Ending()
-        observation = Observation(settings, place.tallies, worker=worker, clock=instant.read)
         observation.follow(keeper)
         public = create_app(
             keeper,

@@ -126,6 +126,12 @@ def _registry(snapshot: Snapshot) -> Iterator[Metric]:
     )
     sequence.add_metric([revocations.epoch], revocations.sequence)
     yield sequence
+    kept = GaugeMetricFamily(
+        "ephemera_feed_entries", "Revocations that the feed still tells, by kind.", labels=["kind"]
+    )
+    for kind in ("tokens", "cut_offs", "kids"):
+        kept.add_metric([kind], len(getattr(revocations, kind)))
+    yield kept
 
 
 def _counted(family: Family, series: Mapping[tuple[str, ...], list[float]]) -> Metric:
