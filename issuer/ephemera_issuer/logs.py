@@ -61,6 +61,8 @@ def configure_logs(
     root.handlers = [handler]
     root.setLevel(max(least, logging.INFO))
     logging.getLogger("ephemera_issuer").setLevel(least)
-    logging.getLogger("alembic").setLevel(logging.WARNING)
+    # They write a line for every migration or every fetch of a client's keys, with its whole URL.
+    for chatty in ("alembic", "httpx"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
     # Below this it writes a line for every malformed request, as fast as anyone cares to send them.
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)

@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from ephemera_client.instant import Clock
     from ephemera_client.replay import ReplayCache
     from ephemera_issuer.attempt import Observer
+    from ephemera_issuer.edge import feed
     from ephemera_issuer.exchange import Witness
     from ephemera_issuer.metrics.memory import Tallies
     from ephemera_issuer.settings import Settings
-    from ephemera_issuer.snapshot import SnapshotKeeper
 
 
 @contextlib.contextmanager
@@ -76,7 +76,7 @@ class Observation:
         self.observers: Sequence[Observer] = [CountedMints(self._tally)]
         self._tally.begin()
 
-    def follow(self, keeper: SnapshotKeeper) -> None:
+    def follow(self, keeper: feed.Watched) -> None:
         """Note whenever the snapshot is confirmed."""
         if keeper.current is not None:
             self._tally.note(keeper.current)
@@ -86,7 +86,7 @@ class Observation:
         """Return the ledger, its claims counted."""
         return CountedLedger(ledger, self._tally, clock=self._clock)
 
-    def metrics(self, keeper: SnapshotKeeper) -> Route:
+    def metrics(self, keeper: feed.Watched) -> Route:
         """Make `/metrics` of the private application."""
         return metrics_route(
             IssuerCollector(

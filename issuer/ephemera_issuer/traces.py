@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 
 PATH: Final = "/v1/traces"
 """Where a collector takes traces, unless its URL names another path."""
-PATIENCE: Final = 5
-"""Seconds that a collector gets to take what it is sent."""
+PATIENCE: Final = 3
+"""Seconds that a collector gets to take what it is sent, at the end of the process too."""
 _NANOSECONDS: Final = 1_000_000_000
 
 
