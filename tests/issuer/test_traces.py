@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import socket
 import subprocess
 import sys
@@ -20,6 +21,12 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.anyio
 
 ASKED = {"grant_type": "client_credentials", "resource": BILLING}
+WITHOUT = """
+import sys
+sys.modules["opentelemetry"] = None
+from ephemera_issuer.cli import main
+main(["serve", "--listen", "127.0.0.1:0", "--database-url", "sqlite://"])
+"""
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 
 
@@ -132,11 +139,9 @@ def test_without_the_extra_traces_are_refused_by_name() -> None:
         [
             sys.executable,
             "-c",
-            "import sys; sys.modules['opentelemetry'] = None\n"
-            "from ephemera_issuer.cli import main\n"
-            "main(['serve', '--listen', '127.0.0.1:0', '--traces', 'http://127.0.0.1:4318',"
-            " '--database-url', 'sqlite://'])",
+            WITHOUT,
         ],
+        env=os.environ | {"EPHEMERA_TRACES": "http://127.0.0.1:4318"},
         capture_output=True,
         text=True,
         check=False,
