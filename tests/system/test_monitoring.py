@@ -85,7 +85,7 @@ def uses(query: Any, functions: tuple[str, ...] = (), by: tuple[Any, ...] = ()) 
         case promql.MatrixSelector():
             yield from uses(query.vector_selector, functions, by)
         case promql.VectorSelector():
-            yield Use(query.name, query.matchers.matchers, [*functions], [*by])
+            yield Use(query.name or "", query.matchers.matchers, [*functions], [*by])
         case promql.NumberLiteral():
             pass
         case _:
