@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Protocol
 
-from ephemera_issuer.trace_context import trace
+from ephemera_issuer.trace_context import tracing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,7 +27,7 @@ class Attempt:
     has proved itself, `audience` until policy knows it, `reason` until the request is refused.
     """
 
-    __slots__ = ("_scope", "address", "audience", "began", "client_id", "reason")
+    __slots__ = ("_tracing", "address", "audience", "began", "client_id", "reason")
 
     def __init__(self, began: Instant, scope: Scope) -> None:
         peer = scope.get("client")
@@ -36,13 +36,14 @@ class Attempt:
         self.client_id: str | None = None
         self.audience: str | None = None
         self.reason: str | None = None
-        self._scope = scope
+        # Not the scope itself: a circle would be left to the garbage collector at each request.
+        self._tracing = tracing(scope)
         scope[KEY] = self
 
     @property
     def request_id(self) -> str:
         """The id of its trace, which a caller may have chosen: 32 hexadecimal digits."""
-        return trace(self._scope).trace_id
+        return self._tracing.trace().trace_id
 
 
 class Observer(Protocol):

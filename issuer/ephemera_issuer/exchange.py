@@ -55,15 +55,16 @@ class Watched:
             return
         began = self._clock().monotonic
         status = 0
+        tracing = trace_context.tracing(scope)
         if self._identified:
-            trace_context.trace(scope)
+            tracing.trace()
 
         # No coroutine of its own: it only passes the other one on.
         def watched(message: Message) -> Awaitable[None]:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                if (trace := scope.get(trace_context.KEY)) is not None:
+                if (trace := tracing.found) is not None:
                     identity = (b"x-request-id", trace.trace_id.encode())
                     message["headers"] = [*message["headers"], identity]
             return send(message)

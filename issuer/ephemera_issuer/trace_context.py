@@ -15,14 +15,12 @@ if TYPE_CHECKING:
 
     from starlette.types import Scope
 
-KEY: Final = "ephemera.trace"
-"""Where the trace of a request is in its scope, once somebody has asked for it."""
-
 _TRACEPARENT: Final = re.compile(
     rb"(?P<version>(?!ff)[0-9a-f]{2})-(?P<trace>(?!0{32})[0-9a-f]{32})"
     rb"-(?P<parent>(?!0{16})[0-9a-f]{16})-(?P<flags>[0-9a-f]{2})(?P<more>-.*)?"
 )
 _SAMPLED: Final = 1
+_KEY: Final = "ephemera.tracing"
 
 
 class Trace(NamedTuple):
@@ -37,12 +35,33 @@ class Trace(NamedTuple):
     sampled: bool
 
 
+class Tracing:
+    """The trace of one request, found or begun when somebody asks for it first."""
+
+    __slots__ = ("_headers", "found")
+
+    def __init__(self, headers: Iterable[tuple[bytes, bytes]]) -> None:
+        self._headers = headers
+        self.found: Trace | None = None
+
+    def trace(self) -> Trace:
+        """Return it, the same whenever it is asked for."""
+        if self.found is None:
+            self.found = parse(self._headers) or Trace(os.urandom(16).hex(), None, False)
+        return self.found
+
+
+def tracing(scope: Scope) -> Tracing:
+    """Return what knows the trace of a request; nothing is looked for yet."""
+    known: Tracing | None = scope.get(_KEY)
+    if known is None:
+        known = scope[_KEY] = Tracing(scope["headers"])
+    return known
+
+
 def trace(scope: Scope) -> Trace:
     """Return the trace of a request, the same whenever it is asked for."""
-    known: Trace | None = scope.get(KEY)
-    if known is None:
-        known = scope[KEY] = parse(scope["headers"]) or Trace(os.urandom(16).hex(), None, False)
-    return known
+    return tracing(scope).trace()
 
 
 def parse(headers: Iterable[tuple[bytes, bytes]]) -> Trace | None:
