@@ -7,16 +7,14 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from ephemera_issuer import attempt as attempts
-from ephemera_issuer.metrics.families import OTHER
 from ephemera_issuer.trace_context import trace
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
-
     from starlette.types import Scope
     from structlog.typing import FilteringBoundLogger
 
     from ephemera_issuer.attempt import Attempt
+    from ephemera_issuer.endpoints import Endpoints
 
 
 class AccessLog:
@@ -26,18 +24,17 @@ class AccessLog:
     that there is, and client and audience are known for certain.
     """
 
-    def __init__(self, *, listener: str, endpoints: Collection[str]) -> None:
+    def __init__(self, endpoints: Endpoints) -> None:
         self._log: FilteringBoundLogger = structlog.get_logger("ephemera_issuer.access")
-        self._listener = listener
-        self._endpoints = frozenset(endpoints)
+        self._endpoints = endpoints
 
     def answered(self, scope: Scope, status: int, seconds: float) -> None:
         """Log one line; `status` is left out where nothing was answered."""
         peer = scope.get("client")
         line: dict[str, Any] = {
-            "listener": self._listener,
+            "listener": self._endpoints.listener,
             "method": scope["method"],
-            "endpoint": scope["path"] if scope["path"] in self._endpoints else OTHER,
+            "endpoint": self._endpoints.name(scope["path"]),
             "status": status or None,
             "seconds": round(seconds, 6),
             "address": peer[0] if peer else None,

@@ -6,11 +6,10 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from ephemera_issuer.access_log import AccessLog
+from ephemera_issuer.endpoints import PRIVATE, PUBLIC
 from ephemera_issuer.exchange import Watched
 from ephemera_issuer.metrics.collector import IssuerCollector
 from ephemera_issuer.metrics.counting import (
-    PRIVATE,
-    PUBLIC,
     CountedLedger,
     CountedMints,
     CountedResponses,
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from ephemera_client.replay import ReplayCache
     from ephemera_issuer.attempt import Observer
     from ephemera_issuer.edge import feed
+    from ephemera_issuer.endpoints import Endpoints
     from ephemera_issuer.exchange import Witness
     from ephemera_issuer.metrics.memory import Tallies
     from ephemera_issuer.settings import Settings
@@ -96,17 +96,15 @@ class Observation:
 
     def public(self, app: ASGIApp) -> ASGIApp:
         """Watch the public application."""
-        return self._watched(app, "public", PUBLIC, self._more)
+        return self._watched(app, PUBLIC, self._more)
 
     def private(self, app: ASGIApp) -> ASGIApp:
         """Watch the private application."""
-        return self._watched(app, "private", PRIVATE)
+        return self._watched(app, PRIVATE)
 
-    def _watched(
-        self, app: ASGIApp, listener: str, endpoints: Sequence[str], more: Sequence[Witness] = ()
-    ) -> ASGIApp:
-        counted = CountedResponses(self._tally, listener=listener, endpoints=endpoints)
+    def _watched(self, app: ASGIApp, endpoints: Endpoints, more: Sequence[Witness] = ()) -> ASGIApp:
+        counted = CountedResponses(self._tally, endpoints)
         witnesses: list[Witness] = [counted, *more]
         if self._settings.access_log:
-            witnesses.append(AccessLog(listener=listener, endpoints=endpoints))
+            witnesses.append(AccessLog(endpoints))
         return Watched(app, witnesses, clock=self._clock, identified=len(witnesses) > 1)

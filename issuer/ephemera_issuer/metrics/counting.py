@@ -6,20 +6,12 @@ from bisect import bisect_left
 from typing import TYPE_CHECKING, Final
 
 from ephemera_client.errors import IssuedBeforeLedger, ReplayCacheUnavailable, TokenReplayed
-from ephemera_issuer.edge.metadata import (
-    FEED_PATH,
-    INTROSPECTION_PATH,
-    KEYS_PATH,
-    METADATA_PATHS,
-    REVOCATION_PATH,
-    TOKEN_PATH,
-)
+from ephemera_issuer.edge.metadata import TOKEN_PATH
 from ephemera_issuer.metrics.families import (
     CLAIM_DURATION,
     CLAIMS,
     MINTS,
     NONE,
-    OTHER,
     REFUSALS,
     RESPONSES,
     TOKEN_DURATION,
@@ -27,28 +19,17 @@ from ephemera_issuer.metrics.families import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Sequence
 
     from starlette.types import Scope
 
     from ephemera_client.instant import Clock, Instant
     from ephemera_client.replay import AcceptedOnce, Claim, ReplayCache
     from ephemera_issuer.attempt import Attempt
+    from ephemera_issuer.endpoints import Endpoints
     from ephemera_issuer.errors import RequestRefused
     from ephemera_issuer.metrics.memory import Tally
     from ephemera_issuer.policy import Decision
-
-PUBLIC: Final = (
-    TOKEN_PATH,
-    INTROSPECTION_PATH,
-    REVOCATION_PATH,
-    FEED_PATH,
-    KEYS_PATH,
-    *METADATA_PATHS,
-    "/healthz",
-    "/readyz",
-)
-PRIVATE: Final = ("/metrics", "/healthz")
 
 _CLASSES: Final = ("2xx", "3xx", "4xx", "5xx")
 _FIRST_CLASS: Final = 2
@@ -84,19 +65,20 @@ class CountedMints:
 
 
 class CountedResponses:
-    """Counts the answers of one listener: a `Witness`. Only `endpoints` are told apart."""
+    """Counts the answers of one listener: a `Witness`."""
 
-    def __init__(self, tally: Tally, *, listener: str, endpoints: Collection[str]) -> None:
+    def __init__(self, tally: Tally, endpoints: Endpoints) -> None:
         self._cells = tally.cells
-
-        def answers(endpoint: str) -> tuple[int, ...]:
-            return tuple(tally.index(RESPONSES, listener, endpoint, name) for name in _CLASSES)
-
-        self._answers = {endpoint: answers(endpoint) for endpoint in endpoints}
-        self._other = answers(OTHER)
+        self._endpoints = endpoints
+        self._answers = {
+            endpoint: tuple(
+                tally.index(RESPONSES, endpoints.listener, endpoint, status) for status in _CLASSES
+            )
+            for endpoint in endpoints.names
+        }
         self._durations: tuple[int, ...] = ()
-        if TOKEN_PATH in self._answers:
-            self._durations = tuple(tally.index(TOKEN_DURATION, name) for name in _CLASSES)
+        if TOKEN_PATH in endpoints.paths:
+            self._durations = tuple(tally.index(TOKEN_DURATION, status) for status in _CLASSES)
 
     def answered(self, scope: Scope, status: int, seconds: float) -> None:
         """Count an answer; a caller that went away before there was one is nothing to count."""
@@ -104,7 +86,8 @@ class CountedResponses:
         if not 0 <= number < len(_CLASSES):
             return
         path = scope["path"]
-        self._cells[self._answers.get(path, self._other)[number]] += 1.0
+        answers = self._answers.get(path) or self._answers[self._endpoints.name(path)]
+        self._cells[answers[number]] += 1.0
         if path == TOKEN_PATH and self._durations:
             _observe(self._cells, self._durations[number], TOKEN_DURATION.buckets, seconds)
 
