@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 from starlette.responses import PlainTextResponse, Response
-from starlette.routing import Mount, Route
+from starlette.routing import Route
 
 from ephemera_issuer.endpoints import Endpoints
 from ephemera_issuer.metrics.families import OTHER
@@ -35,7 +35,7 @@ async def fail(_request: Request) -> Response:
 
 @contextlib.asynccontextmanager
 async def talking() -> AsyncIterator[httpx.AsyncClient]:
-    routes = [Mount("/admin/v1", routes=[Route("/here", greet), Route("/fail", fail)])]
+    routes = [Route("/admin/v1/here", greet), Route("/admin/v1/fail", fail)]
     transport = httpx.ASGITransport(create_private_app(routes=routes), raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://private.test") as client:
         yield client
