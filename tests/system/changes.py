@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, NamedTuple
 from system.history import (
     KEY_REVOCATION,
     REGISTRY,
-    REMOVAL,
     ROTATION,
     TOKEN_REVOCATION,
     doing,

@@ -50,7 +50,7 @@ class Killable:
         theirs.close()
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
-        self.wait(lambda told: bool(told))
+        self.wait(bool)
 
     @property
     def writes(self) -> list[Write]:
