@@ -16,6 +16,8 @@ from system.deployment import AUDIENCE, Deployment, eventually
 CALLERS = 3
 REVOKE_EVERY = 4
 TRIES = 6000
+PAUSE = 0.02
+"""Seconds between two requests of a caller: the issuer is to be busy, and not the callers alone."""
 
 
 @dataclass
@@ -87,41 +89,38 @@ class Load:
                 while not self._stop.is_set() and self.url == url:
                     number += 1
                     step = self._mint_and_revoke if number % REVOKE_EVERY == 0 else self._spend
-                    if not step(http):
-                        self._stop.wait(0.01)
+                    step(http)
+                    self._stop.wait(PAUSE)
 
-    def _spend(self, http: httpx.Client) -> bool:
+    def _spend(self, http: httpx.Client) -> None:
         form = self._deployment.form()
+        answered = False
         try:
             answer = http.post("/oauth2/token", data=form)
+            answered = answer.status_code < 500
         except httpx.ConnectError:
-            return False
+            return  # so nobody has it
         except httpx.TransportError:
+            pass
+        else:
+            if self._note("assertion", answer):
+                with self._lock:
+                    self._remembered.spent.append(form)
+        if not answered:
             with self._lock:
                 self._remembered.unanswered.append(form)
-            return False
-        token = self._note("assertion", answer)
-        if token:
-            with self._lock:
-                self._remembered.spent.append(form)
-        elif answer.status_code >= 500:
-            with self._lock:
-                self._remembered.unanswered.append(form)
-        return bool(token)
 
-    def _mint_and_revoke(self, http: httpx.Client) -> bool:
+    def _mint_and_revoke(self, http: httpx.Client) -> None:
         with suppress(httpx.TransportError):
             token = self._note("secret", self._deployment.ask(http, ""))
             if not token:
-                return False
+                return
             secret = ("reports", self._deployment.secret)
             answer = http.post("/oauth2/revoke", data={"token": token}, auth=secret)
             self._note("revocation", answer)
             if answer.status_code == 200:
                 with self._lock:
                     self._remembered.revoked.append(decoded(token, 1)["jti"])
-            return True
-        return False
 
     def _note(self, kind: str, answer: httpx.Response) -> str:
         """Count an answer; the token, if there is one."""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from issuer.fixtures_postgresql import PostgresServer
 
-KILLS = 60
+KILLS = 30
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
