@@ -32,7 +32,7 @@ from ephemera_issuer.registry.tables import signing_keys as keys_table
 from ephemera_issuer.rotation import require_ring
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 CHANGERS = 3
@@ -96,6 +96,9 @@ class Changers:
         self._dead.append(victim)
         self._alive[number] = self._new()
         return hit
+
+    def strike(self, number: int, aim: Aim, blow: Callable[[], object]) -> None:
+        self._alive[number].strike(aim, blow)
 
     def kill_all(self) -> None:
         """End with all of them, together."""

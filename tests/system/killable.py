@@ -26,7 +26,7 @@ _processes.set_forkserver_preload(
 
 
 class Aim(NamedTuple):
-    """When to kill: so many seconds after a write, of that kind if one is named, is there."""
+    """When to strike: so many seconds after a write, of that kind if one is named, is there."""
 
     stage: Stage
     after: float
@@ -43,6 +43,7 @@ class Killable:
         self.told: list[Any] = []
         self._news = threading.Condition()
         self._aim: Aim | None = None
+        self._strike: Callable[[], object] = self._kill
         self._ended = False
         self._pipe, theirs = _processes.Pipe(duplex=False)
         self._process = _processes.Process(target=_begin, args=(theirs, work, arguments))
@@ -68,8 +69,7 @@ class Killable:
         if aim is None:
             self._kill()
         else:
-            with self._news:
-                self._aim = aim
+            self.strike(aim, self._kill)
         self._reader.join(PATIENCE)
         missed = self._reader.is_alive()
         if missed:
@@ -81,6 +81,11 @@ class Killable:
         assert not missed, f"nothing to aim at: {aim}"
         last = self.writes[-1:]  # only one at a time has its turn
         return last[0] if last and last[0].stage in {Stage.OPEN, Stage.COMMITTING} else None
+
+    def strike(self, aim: Aim, blow: Callable[[], object]) -> None:
+        """Have something done as aimed, the next time that there is something to aim at."""
+        with self._news:
+            self._aim, self._strike = aim, blow
 
     def _kill(self) -> None:
         os.killpg(self._process.pid or 0, signal.SIGKILL)
@@ -94,10 +99,10 @@ class Killable:
             with self._news:
                 self.told.append(word)
                 self._news.notify_all()
-                aim = self._aim
+                aim, blow = self._aim, self._strike
             if aim is not None and _meets(word, aim):
                 time.sleep(aim.after)
-                self._kill()
+                blow()
                 with self._news:
                     self._aim = None
         self._pipe.close()

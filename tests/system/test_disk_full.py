@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
-from contextlib import closing
 from typing import TYPE_CHECKING
 
 import httpx
 import pytest
+from system.changing import held_in
+from system.commands import Ended, run_all
 from system.deployment import Deployment, eventually
 from system.faulty_disk import FaultyDisk
 from system.loading import Load
 from system.restarting import stays_true
-
-from ephemera_issuer.database import open_database
-from ephemera_issuer.registry.store import read_registry
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,33 +34,26 @@ def events(service: Service) -> list[str]:
     return [json.loads(line)["event"] for line in service.output if line.startswith("{")]
 
 
-def refused(deployment: Deployment, *command: str) -> str:
-    """What a command says that cannot be carried out."""
-    done = subprocess.run(
-        [sys.executable, "-m", "ephemera_issuer", *command],
-        cwd=deployment.folder,
-        env=deployment.environment,
-        check=False,
-        capture_output=True,
-        text=True,
+def no_room(ended: Ended) -> bool:
+    """Whether a command said that, a line for each problem, and nothing else."""
+    lines = ended.errors.splitlines()
+    return (
+        (ended.status, ended.output) == (1, "")
+        and all(line.startswith("ephemera: ") for line in lines)
+        and any(words in lines[-1] for words in ("disk is full", "the disk full", "No space left"))
     )
-    assert done.returncode == 1, done.stdout + done.stderr
-    assert done.stdout == ""
-    lines = done.stderr.splitlines()
-    assert all(line.startswith("ephemera: ") for line in lines), done.stderr
-    return lines[-1]
 
 
 def test_a_full_disk_refuses_what_must_be_written_and_goes_on_once_there_is_room(
     deployment: Deployment, disk: FaultyDisk
 ) -> None:
-    with deployment.start(module="system.hurried") as service, httpx.Client(
-        base_url=service.url, trust_env=False, timeout=30
-    ) as http:
+    with (
+        deployment.start(module="system.hurried") as service,
+        httpx.Client(base_url=service.url, trust_env=False, timeout=30) as http,
+    ):
         with Load(deployment, service.url) as load:
             load.wait_for(10)
             load.wait_for(5, kind="revocation")
-            eventually(lambda: "keys_rotated" in events(service), "no rotation")
             disk.fill()
             load.wait_for(10, status=503)
             load.wait_for(5, kind="revocation", status=503)
@@ -91,43 +80,43 @@ def test_commands_on_a_full_disk_say_so_and_change_nothing(
 ) -> None:
     deployment.start().stop()
     url = deployment.environment["EPHEMERA_DATABASE_URL"]
-    with closing(open_database(url, create=False)) as database, database.read() as connection:
-        before = read_registry(connection)
-    (disk.folder / "registry.toml").write_text(
-        (disk.folder / "registry.toml").read_text()
-        + '[[clients]]\nid = "new"\nsecret = "generate"\n'
-    )
+    before = held_in(url)
+    with (disk.folder / "registry.toml").open("a") as registry:
+        registry.write('[[clients]]\nid = "new"\nsecret = "generate"\n')
+    apply = ["apply", "registry.toml", "--secrets-dir", "secrets"]
     disk.fill()
-    for command in (
-        ("apply", "registry.toml", "--secrets-dir", "secrets"),
-        ("clients", "disable", "orders"),
-        ("clients", "roll-secret", "reports", "--secrets-dir", "secrets"),
-        ("keys", "rotate", "--emergency"),
-        ("revoke", "--client", "orders", "--yes"),
-        ("backup", "backup.jsonl"),
+    for ended in run_all(
+        deployment,
+        [
+            apply,
+            ["clients", "disable", "orders"],
+            ["clients", "roll-secret", "reports", "--secrets-dir", "secrets"],
+            ["keys", "rotate", "--emergency"],
+            ["revoke", "--client", "orders"],
+            ["backup", "backup.jsonl"],
+            ["init", "elsewhere"],
+        ],
     ):
-        said = refused(deployment, *command)
-        assert "full" in said or "No space left" in said, said
-    with closing(open_database(url, create=False)) as database, database.read() as connection:
-        assert read_registry(connection) == before
+        assert no_room(ended), ended
+    assert held_in(url) == before
     assert sorted(file.name for file in (disk.folder / "secrets").iterdir()) == ["reports.secret"]
     disk.make_room()
-    deployment.run("ephemera_issuer", "apply", "registry.toml", "--secrets-dir", "secrets")
-    with closing(open_database(url, create=False)) as database, database.read() as connection:
-        assert read_registry(connection).version == before.version + 1
+    (ended,) = run_all(deployment, [apply])
+    assert ended.status == 0
+    assert (disk.folder / "secrets" / "new.secret").exists()
 
 
-@pytest.mark.parametrize("command", ["serve", "apply"])
-def test_a_first_start_on_a_full_disk_says_so_and_leaves_nothing_that_is_in_the_way(
-    deployment: Deployment, disk: FaultyDisk, command: str
+def test_a_first_start_on_a_full_disk_says_so_and_leaves_nothing_in_the_way(
+    deployment: Deployment, disk: FaultyDisk
 ) -> None:
     for file in disk.folder.glob("ephemera*"):
         file.unlink()
-    arguments = ["registry.toml", "--secrets-dir", "others"] if command == "apply" else []
     disk.fill()
-    said = refused(deployment, command, *arguments)
-    assert "full" in said or "No space left" in said, said
+    first = ["apply", "registry.toml", "--secrets-dir", "others"]
+    for ended in run_all(deployment, [["serve"], first, ["migrate"]]):
+        assert no_room(ended), ended
     disk.make_room()
-    deployment.run("ephemera_issuer", "apply", "registry.toml", "--secrets-dir", "others")
+    (ended,) = run_all(deployment, [first])
+    assert ended.status == 0
     with deployment.start() as service:
         assert service.stop() == 0
