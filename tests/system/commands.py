@@ -26,12 +26,14 @@ class Ended(NamedTuple):
     errors: str
 
 
-def run_all(deployment: Deployment, commands: Sequence[Sequence[str]]) -> list[Ended]:
+def run_all(
+    deployment: Deployment, commands: Sequence[Sequence[str]], **settings: str
+) -> list[Ended]:
     """Run them in the folder of a deployment, with its settings."""
     done = subprocess.run(
         [sys.executable, "-m", "system.commands"],
         cwd=deployment.folder,
-        env=deployment.environment,
+        env=deployment.environment | settings,
         input=json.dumps(commands),
         check=False,
         capture_output=True,

@@ -24,12 +24,12 @@ PAUSE = 0.02
 class Remembered:
     """What an issuer has answered to, and what it was asked without an answer."""
 
-    spent: list[dict[str, str]] = field(default_factory=list)
+    spent: list[dict[str, str]] = field(default_factory=list, repr=False)
     """Requests with an assertion that were granted."""
-    unanswered: list[dict[str, str]] = field(default_factory=list)
+    unanswered: list[dict[str, str]] = field(default_factory=list, repr=False)
     """Requests with an assertion that may have been granted."""
-    tokens: list[str] = field(default_factory=list)
-    revoked: list[str] = field(default_factory=list)
+    tokens: list[str] = field(default_factory=list, repr=False)
+    revoked: list[str] = field(default_factory=list, repr=False)
     """The ids of tokens whose revocation was answered with 200."""
 
 

@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from ephemera_issuer.demo.process import Service
 
 
-@pytest.fixture
-def disk(tmp_path: Path) -> FaultyDisk:
-    return FaultyDisk(tmp_path)
+@pytest.fixture(scope="module")
+def disk(tmp_path_factory: pytest.TempPathFactory) -> FaultyDisk:
+    return FaultyDisk(tmp_path_factory.mktemp("faulty"))
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def deployment(disk: FaultyDisk) -> Deployment:
     return Deployment(disk.folder, EPHEMERA_WORKERS="2", **disk.settings)
 
@@ -109,14 +109,13 @@ def test_commands_on_a_full_disk_say_so_and_change_nothing(
 def test_a_first_start_on_a_full_disk_says_so_and_leaves_nothing_in_the_way(
     deployment: Deployment, disk: FaultyDisk
 ) -> None:
-    for file in disk.folder.glob("ephemera*"):
-        file.unlink()
+    other = {"EPHEMERA_DATABASE_URL": f"sqlite:///{disk.folder / 'other.db'}"}
+    apply = ["apply", "registry.toml", "--secrets-dir", "others"]
     disk.fill()
-    first = ["apply", "registry.toml", "--secrets-dir", "others"]
-    for ended in run_all(deployment, [["serve"], first, ["migrate"]]):
+    for ended in run_all(deployment, [["serve"], apply, ["migrate"]], **other):
         assert no_room(ended), ended
     disk.make_room()
-    (ended,) = run_all(deployment, [first])
+    (ended,) = run_all(deployment, [apply], **other)
     assert ended.status == 0
-    with deployment.start() as service:
+    with deployment.start(**other) as service:
         assert service.stop() == 0
