@@ -20,7 +20,7 @@ from system.history import (
 from ephemera_issuer.database import connect, prepare
 from ephemera_issuer.errors import DatabaseUnusable, KeysConflict
 from ephemera_issuer.registry.diff import Change
-from ephemera_issuer.registry.entries import Audience, Client, Grant, Registry
+from ephemera_issuer.registry.entries import Audience, Client, Entry, Grant, Registry
 from ephemera_issuer.registry.store import read_registry, write_changes
 from ephemera_issuer.revocation.store import revoke_jti
 from ephemera_issuer.rotation import SigningKeys, require_ring
@@ -55,7 +55,7 @@ def begin(url: str, sealing_key_file: Path) -> None:
     prepare(database, create=True)
     SealingKeys.create(sealing_key_file)
     signing_keys(database, sealing_key_file).make_first("ES256", now=time.time())
-    first = [
+    first: list[Entry] = [
         Audience(AUDIENCE, frozenset({"1"}), 60, single_use=True, disabled=False),
         Client(CLIENT, (b"1" * 32,), disabled=False),
         Grant(CLIENT, AUDIENCE, frozenset({"1"}), 60),

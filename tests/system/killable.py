@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -44,7 +45,7 @@ class Killable:
         self._news = threading.Condition()
         self._aim: Aim | None = None
         self._strike: Callable[[], object] = self._kill
-        self._ended = False
+        self._ended = self._dead = False
         self._pipe, theirs = _processes.Pipe(duplex=False)
         self._process = _processes.Process(target=_begin, args=(theirs, work, arguments))
         self._process.start()
@@ -65,7 +66,13 @@ class Killable:
         assert holds(self.told), "it has ended by itself"
 
     def kill(self, aim: Aim | None = None) -> Write | None:
-        """Kill it and all that it forked, as aimed; return the write that was under way."""
+        """Kill it and all that it forked, as aimed; return the write that was under way.
+
+        Once it is dead nothing happens any more.
+        """
+        if self._dead:
+            return None
+        self._dead = True
         if aim is None:
             self._kill()
         else:
@@ -88,7 +95,9 @@ class Killable:
             self._aim, self._strike = aim, blow
 
     def _kill(self) -> None:
-        os.killpg(self._process.pid or 0, signal.SIGKILL)
+        assert self._process.pid  # 0 would be the group of this process
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
 
     def _read(self) -> None:
         while True:

@@ -55,5 +55,13 @@ class Serving(Killable):
 
     def __init__(self, environment: Mapping[str, str], log: Path) -> None:
         super().__init__(serve, dict(environment), log)
-        self.wait(lambda told: any(isinstance(word, str) and "://" in word for word in told))
-        (self.url,) = (word for word in list(self.told) if isinstance(word, str) and "://" in word)
+        try:
+            self.wait(lambda told: any(map(_is_url, told)))
+        except BaseException:
+            self.kill()
+            raise
+        (self.url,) = filter(_is_url, list(self.told))
+
+
+def _is_url(word: object) -> bool:
+    return isinstance(word, str) and word.startswith("http")

@@ -15,7 +15,6 @@ from system.loading import Load
 from system.restarting import stays_true
 
 if TYPE_CHECKING:
-
     from ephemera_issuer.demo.process import Service
 
 

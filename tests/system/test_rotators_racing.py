@@ -45,24 +45,29 @@ def test_of_many_who_rotate_at_once_one_wins_and_never_are_two_keys_active(
         pipes.append(ours)
         rotators.append(rotator)
     outcomes, looks = Counter[str](), Kills()
-    with looking(url, looks) as wrong, closing(connect(url)) as database:
-        with database.read() as connection:
-            before = require_ring(connection)
-        for number in range(1, ROUNDS + 1):
-            for pipe in pipes:
-                pipe.send(time.time() + number * DAY)
-            answers = [pipe.recv() for pipe in pipes]
-            outcomes.update(outcome for outcome, _ in answers)
-            winners = [kid for outcome, kid in answers if outcome == WON]
+    try:
+        with looking(url, looks) as wrong, closing(connect(url)) as database:
             with database.read() as connection:
-                after = require_ring(connection)
-            assert winners == [before.ring.pending.kid] == [after.ring.active.kid]
-            assert after.version == before.version + 1
-            before = after
-    for pipe, rotator in zip(pipes, rotators, strict=True):
-        pipe.send(None)
-        rotator.join()
-        assert rotator.exitcode == 0
+                before = require_ring(connection)
+            for number in range(1, ROUNDS + 1):
+                for pipe in pipes:
+                    pipe.send(time.time() + number * DAY)
+                answers = [pipe.recv() for pipe in pipes]
+                outcomes.update(outcome for outcome, _ in answers)
+                winners = [kid for outcome, kid in answers if outcome == WON]
+                with database.read() as connection:
+                    after = require_ring(connection)
+                assert winners == [before.ring.pending.kid] == [after.ring.active.kid]
+                assert after.version == before.version + 1
+                before = after
+        for pipe in pipes:
+            pipe.send(None)
+        for rotator in rotators:
+            rotator.join()
+            assert rotator.exitcode == 0
+    finally:
+        for rotator in rotators:
+            rotator.kill()
     assert wrong == []
     assert len(before.ring.retired) == outcomes[WON] == ROUNDS
     assert outcomes[TOO_EARLY] + outcomes[CONFLICT] == ROUNDS * (ROTATORS - 1)
