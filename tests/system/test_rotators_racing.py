@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from issuer.fixtures_postgresql import PostgresServer
 
 ROTATORS = 6
-ROUNDS = 25
+ROUNDS = 15
 DAY = 86_400.0
 
 

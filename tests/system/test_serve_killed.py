@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from issuer.fixtures_postgresql import PostgresServer
 
-KILLS = 6
+KILLS = 5
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-CRASHES = 6
+CRASHES = 4
 FORGOTTEN = (401, "assertion was issued before this ledger began; make a new one")
 
 
