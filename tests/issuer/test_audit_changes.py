@@ -93,7 +93,7 @@ def first_keys(run: Run) -> None:
     settings = Settings(issuer=ISSUER)
     with opening.opened_audit(settings, by="issuer", clock=lambda: NOW) as audit:
         assert audit is not None
-        open_keeper(settings, issuer=ISSUER, clock=lambda: NOW, witness=audit.trail).close()
+        open_keeper(settings, issuer=ISSUER, clock=lambda: NOW, recorder=audit.trail).close()
     assert run
 
 
@@ -209,7 +209,7 @@ async def test_what_rotates_by_itself_is_told_as_done_by_the_issuer(
     now = NOW
     with opening.opened_audit(settings, by="issuer", clock=lambda: now) as audit:
         assert audit is not None
-        keeper = open_keeper(settings, issuer=ISSUER, clock=lambda: now, witness=audit.trail)
+        keeper = open_keeper(settings, issuer=ISSUER, clock=lambda: now, recorder=audit.trail)
         with closing(keeper):
             rotator = Rotator(keeper, every=900, algorithm="ES256", clock=lambda: now)
             for _ in range(40):
@@ -226,12 +226,12 @@ def test_a_change_that_cannot_be_recorded_is_not_made(database: Database) -> Non
         _fill(connection)
     stuck = Stuck(failing=True)
     writing = writer(stuck, patience=0.1)
-    database.witness = Trail(writing, by="issuer", clock=lambda: NOW)
+    database.recorder = Trail(writing, by="issuer", clock=lambda: NOW)
     with pytest.raises(AuditNotWritten, match="No space left on device"):
         set_disabled(database, "orders", disabled=True)
     stuck.failing = False
     stuck.free.set()
-    database.witness = None
+    database.recorder = None
     assert set_disabled(database, "orders", disabled=True)
     writing.close()
     # It may have come to be written after all, so it is followed by its denial.
@@ -247,7 +247,7 @@ def test_a_change_whose_commit_fails_after_its_record_is_told_as_undone(
     stuck = Stuck()
     stuck.free.set()
     writing = writer(stuck)
-    database.witness = Trail(writing, by="issuer", clock=lambda: NOW)
+    database.recorder = Trail(writing, by="issuer", clock=lambda: NOW)
 
     def fail(_connection: Connection) -> None:
         raise DatabaseUnusable("the server went away")
@@ -258,7 +258,7 @@ def test_a_change_whose_commit_fails_after_its_record_is_told_as_undone(
     writing.close()
     assert [told["kind"] for told in stuck.records] == ["opened", "registry", "undone", "closed"]
     event.remove(database._writing, "commit", fail)
-    database.witness = None
+    database.recorder = None
     assert set_disabled(database, "orders", disabled=True)
 
 
@@ -297,4 +297,4 @@ def test_without_an_audit_there_is_none_to_read(run: Run) -> None:
     assert "EPHEMERA_AUDIT: is off" in err
     with pytest.raises(AuditUnusable), opened_source(Settings()):
         pass
-    assert open_database("sqlite://", create=True).witness is None
+    assert open_database("sqlite://", create=True).recorder is None

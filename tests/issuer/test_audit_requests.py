@@ -41,6 +41,9 @@ pytestmark = pytest.mark.anyio
 ASKED = {"grant_type": "client_credentials", "resource": BILLING}
 
 
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+
+
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
@@ -58,7 +61,10 @@ class Audited:
         return await self.http.post(
             "/oauth2/token",
             data=ASKED | form,
-            headers={"Authorization": basic(secret=secret)},
+            headers={
+                "Authorization": basic(secret=secret),
+                "traceparent": f"00-{TRACE}-00f067aa0ba902b7-01",
+            },
         )
 
 
@@ -123,6 +129,7 @@ async def test_a_mint_is_recorded_with_all_that_was_decided(stuck: Stuck) -> Non
             "kid": part(tokens[0], 0)["kid"],
             "jti": [sha256(jti.encode()).hexdigest() for jti in jtis],
             "address": "192.0.2.7",
+            "request_id": TRACE,
         }
     ]
 
@@ -130,8 +137,8 @@ async def test_a_mint_is_recorded_with_all_that_was_decided(stuck: Stuck) -> Non
 @pytest.mark.parametrize(
     ("form", "secret", "expected"),
     [
-        ({}, "wrong", (None, None, "invalid_client", None)),
-        ({"grant_type": "password"}, SECRET, (None, None, "unsupported_grant_type", None)),
+        ({}, "wrong", (None, None, "invalid_client", "invalid_client")),
+        ({"grant_type": "password"}, SECRET, (None, None) + ("unsupported_grant_type",) * 2),
         ({"scope": "admin"}, SECRET, ("orders", BILLING, "invalid_scope", "scope_not_granted")),
         (
             {"resource": "https://other.internal"},
@@ -147,9 +154,10 @@ async def test_a_refusal_is_recorded_with_its_reason_and_nothing_merely_claimed(
         answer = await issuer.ask(secret=secret, **form)
     (told,) = without_frame(stuck)
     assert told["kind"] == "refused"
-    assert (told["client"], told["audience"], told["error"], told["rule"]) == expected
-    assert told["reason"] == answer.json()["error_description"]
+    assert (told["client"], told["audience"], told["error"], told["reason"]) == expected
+    assert told["description"] == answer.json()["error_description"]
     assert told["address"] == "192.0.2.7"
+    assert told["request_id"] == TRACE
 
 
 async def test_no_token_secret_or_jti_is_in_any_record(stuck: Stuck) -> None:
@@ -260,7 +268,7 @@ async def test_tokens_whose_record_is_not_durable_in_time_are_kept_back_and_that
     minted, refused = without_frame(stuck)
     assert minted["kind"] == "minted"
     assert (refused["kind"], refused["client"]) == ("refused", "orders")
-    assert refused["reason"] == "the audit cannot be written"
+    assert refused["description"] == "the audit cannot be written"
 
 
 async def test_a_client_that_was_cut_off_just_now_is_recorded_as_refused(stuck: Stuck) -> None:

@@ -150,7 +150,7 @@ def test_two_workers_record_each_token_and_each_refusal_and_nothing_else(
     assert sorted(digests(told)) == sorted(digests_of(callers.jtis))
     refused = [each for each in told if each["kind"] == "refused"]
     assert len(refused) == callers.refused
-    assert {(each["client"], each["rule"]) for each in refused} == {
+    assert {(each["client"], each["reason"]) for each in refused} == {
         ("reports", "scope_not_granted")
     }
     assert [each["id"] for each in told if each.get("action") == "change"] == ["orders"]

@@ -66,6 +66,7 @@ class Auditor:
         Raises:
             Unavailable: They may not: the record is to be durable first, and is not in time.
         """
+        self._settle(attempt)
         number = self._writer.put(
             partial(record.minted, attempt, decision, tokens),
             weight=len(tokens),
@@ -77,9 +78,15 @@ class Auditor:
     def refused(self, attempt: Attempt, error: RequestRefused) -> None:
         """Record a refusal; of requests that were turned away, how many they were."""
         if not isinstance(error, AuditBehind):
+            self._settle(attempt)
             self._writer.put(partial(record.refused, attempt, error))
         elif self._away.one_more():
             self._writer.put(self._away.body)
+
+    @staticmethod
+    def _settle(attempt: Attempt) -> str:
+        """Have the request's id looked for here, where others ask for it too."""
+        return attempt.request_id
 
     async def _until(self, holds: Callable[[], bool]) -> bool:
         """Look after each attempt to write whether it holds; False after some seconds."""

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 from ephemera_issuer.backup import BackedUp
 from ephemera_issuer.database.migration import Migrated
-from ephemera_issuer.errors import PolicyRefused
 from ephemera_issuer.mint import jti_of, kid_of
 from ephemera_issuer.registry.diff import Change
 from ephemera_issuer.registry.entries import ClientKey, Grant
@@ -55,11 +54,15 @@ _FINGERPRINT = 12
 
 
 def minted(attempt: Attempt, decision: Decision, tokens: Sequence[str]) -> bytes:
-    """Write that tokens were signed, and for whom; made for every mint, so without `json`."""
+    """Write that tokens were signed, and for whom; made for every mint, so without `json`.
+
+    This thread is not the one that serves: the attempt must know its `request_id` already.
+    """
     ids = '","'.join([sha256(jti_of(token)).hexdigest() for token in tokens])
     return (
         f'{{"at":{attempt.began.wall:.3f},"kind":"minted",{_decided(decision)},'
-        f'"kid":"{kid_of(tokens[0])}","jti":["{ids}"],"address":{_text(attempt.address)}}}'
+        f'"kid":"{kid_of(tokens[0])}","jti":["{ids}"],"address":{_text(attempt.address)},'
+        f'"request_id":"{attempt.request_id}"}}'
     ).encode()
 
 
@@ -74,11 +77,11 @@ def _decided(decision: Decision) -> str:
 
 def refused(attempt: Attempt, error: RequestRefused) -> bytes:
     """Write that a token request was refused, of whom as far as that is proven, and why."""
-    rule = error.rule.value if isinstance(error, PolicyRefused) else None
     return (
         f'{{"at":{attempt.began.wall:.3f},"kind":"refused","client":{_text(attempt.client_id)},'
-        f'"audience":{_text(attempt.audience)},"error":"{error.error}","rule":{_text(rule)},'
-        f'"reason":{quote(error.description)},"address":{_text(attempt.address)}}}'
+        f'"audience":{_text(attempt.audience)},"error":"{error.error}","reason":"{error.reason}",'
+        f'"description":{quote(error.description)},"address":{_text(attempt.address)},'
+        f'"request_id":"{attempt.request_id}"}}'
     ).encode()
 
 

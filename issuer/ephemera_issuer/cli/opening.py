@@ -43,5 +43,5 @@ def connected(settings: Settings | None = None) -> Iterator[tuple[Database, Audi
         opened_audit(settings, by=local_user(), clock=instant.read) as audit,
         contextlib.closing(connect(settings.database_url)) as database,
     ):
-        database.witness = audit and audit.trail
+        database.recorder = audit and audit.trail
         yield database, audit

@@ -11,13 +11,13 @@ from pathlib import Path
 
 from ephemera_issuer.database import migration, sqlite
 from ephemera_issuer.database.sqlite import IN_MEMORY
-from ephemera_issuer.database.transactions import Database, Witness
+from ephemera_issuer.database.transactions import Database, Recorder
 from ephemera_issuer.errors import DatabaseMissing, DatabaseOutdated, SettingsInvalid
 
 __all__ = [
     "IN_MEMORY",
     "Database",
-    "Witness",
+    "Recorder",
     "connect",
     "found",
     "make_room",

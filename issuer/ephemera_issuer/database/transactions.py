@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sqlite3
 import threading
 from typing import TYPE_CHECKING, Protocol
 
@@ -25,11 +26,14 @@ APPENDS = "ephemera_appends"
 
 _NOTES = "ephemera_notes"
 
+# What SQLite says of a disk that has no room is often no more than this.
+_DISK = {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN}
+
 _AWAY = {"08", "53", "57"}
 """Classes of SQLSTATE: no connection, no room for another one, an operator stepped in."""
 
 
-class Witness(Protocol):
+class Recorder(Protocol):
     """Keeps a record of what write transactions do."""
 
     def before_commit(self, connection: Connection, events: Sequence[object]) -> None:
@@ -42,7 +46,7 @@ class Witness(Protocol):
 
 
 def note(connection: Connection, event: object) -> None:
-    """Say what the transaction of `connection` does, for the witness of its database."""
+    """Say what the transaction of `connection` does, for the recorder of its database."""
     notes = connection.get_execution_options().get(_NOTES)
     if notes is not None:
         notes.append(event)
@@ -58,7 +62,7 @@ class Database:
         path: Its file; None in memory, and on a server.
         remote: Whether it is on a server, which may be away, and which other machines share.
         closed: Whether `close` has been called.
-        witness: Whoever records what is written, if anybody does.
+        recorder: Whoever records what is written, if anybody does.
     """
 
     def __init__(
@@ -74,7 +78,7 @@ class Database:
         self.path = path
         self.remote = remote
         self.closed = False
-        self.witness: Witness | None = None
+        self.recorder: Recorder | None = None
         self._reading = reading.execution_options(**{WRITES: False})
         self._writing = writing.execution_options(**{WRITES: True})
         self._appending = writing.execution_options(**{WRITES: False, APPENDS: True})
@@ -109,12 +113,12 @@ class Database:
             with self._transaction(self._writing) as connection:
                 notes: list[object] = []
                 yield connection.execution_options(**{_NOTES: notes})
-                if notes and self.witness is not None:
-                    self.witness.before_commit(connection, notes)
+                if notes and self.recorder is not None:
+                    self.recorder.before_commit(connection, notes)
                     recorded = notes
         except BaseException:
-            if recorded and self.witness is not None:
-                self.witness.not_committed(recorded)
+            if recorded and self.recorder is not None:
+                self.recorder.not_committed(recorded)
             raise
 
     @contextlib.contextmanager
@@ -150,9 +154,27 @@ def explained(error: SQLAlchemyError, *, location: str) -> DatabaseUnusable:
     """Put a failure of the database into words of one line, without the values of any row."""
     cause = error.orig if isinstance(error, DBAPIError) else error
     # PostgreSQL's detail and context quote rows; its message does not.
-    message = getattr(getattr(cause, "diag", None), "message_primary", None) or str(cause)
+    message = getattr(getattr(cause, "diag", None), "message_primary", None) or in_words(cause)
     kind = DatabaseUnreachable if _away(error, cause) else DatabaseUnusable
     return kind(f"{location}: {' '.join(message.split())}")
+
+
+def in_words(cause: object) -> str:
+    """What a driver says, and what to look at where SQLite says no more than that it failed."""
+    if isinstance(cause, sqlite3.Error) and _code(cause) in _DISK:
+        name = cause.sqlite_errorname
+        return f"{cause} ({name}): is the disk full, or may this user not write there?"
+    return str(cause)
+
+
+def is_busy(error: sqlite3.Error) -> bool:
+    """Whether another process has SQLite's lock, so that trying again makes sense."""
+    return _code(error) in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_PROTOCOL}
+
+
+def _code(error: sqlite3.Error) -> int:
+    # Python's own complaints have none.
+    return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
 
 
 def _away(error: SQLAlchemyError, cause: object) -> bool:

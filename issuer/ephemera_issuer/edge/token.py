@@ -67,8 +67,7 @@ class TokenEndpoint:
 
         An error of our own is answered too, and raised for the server to log.
         """
-        peer = scope.get("client")
-        attempt = Attempt(self._clock(), peer[0] if peer else None)
+        attempt = Attempt(self._clock(), scope)
         try:
             if self._auditor is not None and self._auditor.behind:
                 await self._auditor.room()
@@ -142,6 +141,7 @@ class TokenEndpoint:
         return _granted(decision, tokens)
 
     def _tell(self, attempt: Attempt, error: RequestRefused) -> None:
+        attempt.reason = error.reason
         if self._auditor is not None:
             self._auditor.refused(attempt, error)
         for observer in self._observers:
