@@ -184,6 +184,7 @@ async def test_behind_and_told_to_stop_it_refuses_at_once_and_says_when_to_come_
 ) -> None:
     async with audited(stuck, most_waiting=2) as issuer:
         assert [(await issuer.ask()).status_code for _ in range(2)] == [200, 200]
+        await anyio.to_thread.run_sync(stuck.tried.wait)
         refused = [await issuer.ask() for _ in range(5)]
         assert {answer.status_code for answer in refused} == {503}
         assert refused[0].headers["retry-after"] == "1"
@@ -204,6 +205,7 @@ async def test_requests_that_are_turned_away_take_one_record_until_it_is_written
 ) -> None:
     async with audited(stuck, most_waiting=1) as issuer:
         await issuer.ask()
+        await anyio.to_thread.run_sync(stuck.tried.wait)
         for _ in range(50):
             await issuer.ask(secret="wrong")
         assert issuer.writer.waiting == 2
