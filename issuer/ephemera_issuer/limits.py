@@ -1,0 +1,98 @@
+"""How much callers may ask for: by address while they are strangers, by client once they are not.
+
+Each process counts for itself, by the monotonic clock. Nothing here waits.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from ipaddress import IPv6Address, ip_address
+from typing import TYPE_CHECKING
+
+from ephemera_issuer.crowd import Crowd
+from ephemera_issuer.errors import TooManyRequests
+from ephemera_issuer.rate import UNLIMITED
+
+if TYPE_CHECKING:
+    from ephemera_issuer.errors import RequestRefused
+    from ephemera_issuer.rate import Rate
+
+_SUBSCRIBER = 64
+"""Bits of an IPv6 address that one subscriber cannot choose (RFC 6177)."""
+
+
+class Limits:
+    """What a process lets callers ask for. By default everything.
+
+    Args:
+        tokens: Of one client. An introspection or a revocation counts as one token.
+        requests: Of one address, before anything of them is read.
+        failures: Authentications of one address that prove nobody. When there were too many, no
+            request of that address is read.
+    """
+
+    __slots__ = ("_clients", "_failures", "_requests")
+
+    def __init__(
+        self,
+        *,
+        tokens: Rate = UNLIMITED,
+        requests: Rate = UNLIMITED,
+        failures: Rate = UNLIMITED,
+    ) -> None:
+        self._clients = Crowd(tokens)
+        self._requests = Crowd(requests)
+        self._failures = Crowd(failures)
+
+    def admit(self, address: str | None, now: float) -> None:
+        """Count one request of an address.
+
+        Raises:
+            TooManyRequests: It has sent too many, or failed to authenticate too often.
+        """
+        name = neighbourhood(address)
+        if wait := self._requests.take(name, 1, now):
+            raise _refused("this address sends too many requests", self._requests.rate, wait)
+        if wait := self._failures.wait(name, now):
+            raise _refused(
+                "this address fails to authenticate too often", self._failures.rate, wait
+            )
+
+    def note(self, refusal: RequestRefused, address: str | None, now: float) -> None:
+        """Count an authentication that was refused, if it proved nobody."""
+        if refusal.error == "invalid_client":
+            self._failures.take(neighbourhood(address), 1, now)
+
+    def spend(self, client_id: str, tokens: int, now: float) -> None:
+        """Count what a client asks for; what is refused does not count.
+
+        Raises:
+            TooManyRequests: It is more than this client may have just now.
+        """
+        if wait := self._clients.take(client_id, tokens, now):
+            raise _refused("this client asks for too many tokens", self._clients.rate, wait)
+
+
+@lru_cache(maxsize=4096)
+def neighbourhood(address: str | None) -> str:
+    """Name what one subscriber has: an IPv4 address, or the /64 that an IPv6 address is in."""
+    if address is None or ":" not in address:
+        return address or ""
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return address
+    if not isinstance(parsed, IPv6Address):
+        return address
+    if parsed.ipv4_mapped is not None:
+        return str(parsed.ipv4_mapped)
+    prefix = int(parsed) >> (128 - _SUBSCRIBER) << (128 - _SUBSCRIBER)
+    return f"{IPv6Address(prefix)}/{_SUBSCRIBER}"
+
+
+def _refused(what: str, rate: Rate, wait: float) -> TooManyRequests:
+    return TooManyRequests(
+        f"{what}: {rate.per_second:g} a second, {rate.burst:g} at once are allowed",
+        retry_after=math.ceil(wait),
+    )
