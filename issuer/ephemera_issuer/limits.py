@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 
 from ephemera_issuer.crowd import Crowd
 from ephemera_issuer.errors import TooManyRequests
-from ephemera_issuer.rate import UNLIMITED
+from ephemera_issuer.rate import UNLIMITED, Rate
 
 if TYPE_CHECKING:
     from ephemera_issuer.errors import RequestRefused
-    from ephemera_issuer.rate import Rate
+    from ephemera_issuer.settings import Settings
 
 _SUBSCRIBER = 64
 """Bits of an IPv6 address that one subscriber cannot choose (RFC 6177)."""
@@ -72,6 +72,16 @@ class Limits:
         """
         if wait := self._clients.take(client_id, tokens, now):
             raise _refused("this client asks for too many tokens", self._clients.rate, wait)
+
+
+def limits(settings: Settings) -> Limits:
+    """Make the limits that `settings` want: of requests two seconds' at once, of failures ten."""
+    requests, failures = settings.requests_per_second, settings.failures_per_second
+    return Limits(
+        tokens=Rate(settings.tokens_per_second, settings.tokens_burst),
+        requests=Rate(requests, 2 * requests),
+        failures=Rate(failures, 10 * failures),
+    )
 
 
 @lru_cache(maxsize=4096)

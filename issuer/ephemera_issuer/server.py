@@ -1,19 +1,21 @@
-"""Serving: a listening socket, a uvicorn around it, and an orderly end."""
+"""Serving: a listening socket, a uvicorn behind its door, and an orderly end."""
 
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import socket
+import sys
 from typing import TYPE_CHECKING
 
 import uvicorn
 from uvicorn.config import STARTUP_FAILURE
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from ephemera_issuer.connection import KEEP_ALIVE, Connection
+from ephemera_issuer.door import Door
 from ephemera_issuer.ending import Ending
 from ephemera_issuer.errors import SettingsInvalid
+from ephemera_issuer.reception import Reception
 from ephemera_issuer.settings import is_loopback
 
 if TYPE_CHECKING:
@@ -21,19 +23,19 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp
 
+    from ephemera_issuer.door import Place
     from ephemera_issuer.settings import Address
 
 BACKLOG = 2048
-KEEP_ALIVE = 75
-"""Seconds; longer than usual proxies keep theirs, so that none sends into a closing connection."""
 DRAIN = 10
 """Seconds that requests in progress get after the signal to end."""
 LINGER = 1.0
 """Seconds after the signal in which a connection that is kept alive may bring a last request."""
-MAXIMUM_HEAD = 64 * 1024
-"""Bytes of a request's line and headers, or of its trailers."""
+STRICT_TRANSPORT = ("strict-transport-security", "max-age=31536000")
+"""For a year, this host is asked over TLS alone (RFC 6797)."""
 
 _LOOK_EVERY = 0.02
+_TICKS_A_SECOND = 10
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -48,8 +50,9 @@ def listen(address: Address, *, tls_ends_in_front: bool) -> socket.socket:
     if not is_loopback(host) and not tls_ends_in_front:
         raise SettingsInvalid(
             f"EPHEMERA_LISTEN: {host} can be reached from other machines, and this listener speaks "
-            "plain HTTP; listen on loopback, or say EPHEMERA_TLS_ENDS_IN_FRONT=true where a proxy "
-            "in front ends TLS, or give the issuer an http name in EPHEMERA_UNENCRYPTED_HOSTS on a "
+            "plain HTTP; listen on loopback, or name EPHEMERA_TLS_CERT_FILE and "
+            "EPHEMERA_TLS_KEY_FILE, or say EPHEMERA_TLS_ENDS_IN_FRONT=true where a proxy in front "
+            "ends TLS, or give the issuer an http name in EPHEMERA_UNENCRYPTED_HOSTS on a "
             "private network"
         )
     if not host.isascii():
@@ -63,13 +66,14 @@ def listen(address: Address, *, tls_ends_in_front: bool) -> socket.socket:
         ) from error
 
 
-def run(
+def run(  # noqa: PLR0913 - what a process that serves is told
     app: ASGIApp,
     listener: socket.socket,
     *,
     ready: Callable[[], None],
     ending: Ending | None = None,
     leash: int | None = None,
+    reception: Reception | None = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT, then answer what has come in until then.
 
@@ -82,20 +86,17 @@ def run(
         ready: Called once requests are answered.
         ending: Begins with the signal, for the application to know.
         leash: A file descriptor to read from; when it is at its end, that is a signal too.
+        reception: How callers are received; by default over plain HTTP.
 
     Raises:
         SystemExit: With status 3; what the application does in the background failed, and the log
             says why.
     """
-    told = ending or Ending()
-
-    class Protocol(_Protocol):
-        ending = told
-
+    reception = reception or Reception()
     server = _Server(
         uvicorn.Config(
             app,
-            http=Protocol,
+            http=Connection,
             ws="none",
             lifespan="on",
             log_config=None,
@@ -105,10 +106,13 @@ def run(
             backlog=BACKLOG,
             timeout_keep_alive=KEEP_ALIVE,
             timeout_graceful_shutdown=DRAIN,
+            headers=[STRICT_TRANSPORT] if reception.certificate is not None else [],
         ),
-        Protocol,
-        ready,
-        leash,
+        listener=listener,
+        reception=reception,
+        ending=ending or Ending(),
+        ready=ready,
+        leash=leash,
     )
     # Afterwards uvicorn hands the signal on to the handlers that it found. Python's own would end
     # the process as killed; these have nothing left to do, and before its own are in place they
@@ -123,55 +127,31 @@ def run(
         raise SystemExit(STARTUP_FAILURE)
 
 
-class _Protocol(HttpToolsProtocol):
-    """HTTP whose heads are bounded: the parser keeps whatever comes before a body, for ever."""
-
-    ending: Ending
-    _unread = 0
-
-    def data_received(self, data: bytes) -> None:
-        # What the parser makes a head or a body of is set to zero again on the way.
-        self._unread += len(data)
-        super().data_received(data)
-        if self._unread > MAXIMUM_HEAD and not self.transport.is_closing():
-            self.send_400_response(f"The head must be at most {MAXIMUM_HEAD} bytes.")
-
-    def on_headers_complete(self) -> None:
-        self._unread = 0
-        super().on_headers_complete()
-        if self.ending.begun:
-            self.make_this_the_last()
-
-    def make_this_the_last(self) -> None:
-        """Close the connection after the answer that is in the making, if one is."""
-        if self.cycle is not None:
-            self.cycle.keep_alive = False
-
-    def on_body(self, body: bytes) -> None:
-        self._unread = 0
-        super().on_body(body)
-
-    def on_message_complete(self) -> None:
-        self._unread = 0
-        super().on_message_complete()
-
-
 class _Server(uvicorn.Server):
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the parts of a server
         self,
         config: uvicorn.Config,
-        protocol: type[_Protocol],
+        *,
+        listener: socket.socket,
+        reception: Reception,
+        ending: Ending,
         ready: Callable[[], None],
         leash: int | None,
     ) -> None:
         super().__init__(config)
-        self._protocol_class = protocol
-        self._ending = protocol.ending
+        self._door = Door(listener, reception, self._welcome)
+        self._ending = ending
         self._ready = ready
         self._leash = leash
 
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002 - uvicorn's
+        # As uvicorn does, but for who accepts.
+        await self.lifespan.startup()
+        if self.lifespan.should_exit:
+            sys.exit(STARTUP_FAILURE)
+        self.servers = []
+        self._door.open()
+        self.started = True
         if self._leash is not None:
             asyncio.get_running_loop().add_reader(self._leash, self._let_go)
         self._ready()
@@ -182,49 +162,29 @@ class _Server(uvicorn.Server):
         self.should_exit = True
 
     async def on_tick(self, counter: int) -> bool:
+        if counter % _TICKS_A_SECOND == 0:
+            self._door.look()
         # Without its background task an issuer would never be ready again: let it be restarted.
         return await super().on_tick(counter) or self.lifespan.error_occurred
 
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002 - uvicorn's
         self._ending.begin()
         for connection in self.server_state.connections:
-            if isinstance(connection, _Protocol):
+            if isinstance(connection, Connection):
                 connection.make_this_the_last()
-        await self._accept_the_waiting(sockets or [])
+        # Closing a listener resets the connections that the system has made and nobody accepted.
+        await self._door.close(LINGER)
         for _ in range(int(LINGER / _LOOK_EVERY)):
             if not self.server_state.connections or self.force_exit:
                 break
             await asyncio.sleep(_LOOK_EVERY)
         await super().shutdown([])
 
-    async def _accept_the_waiting(self, sockets: list[socket.socket]) -> None:
-        # Closing a listener resets the connections that the system has made and nobody accepted.
-        # A duplicate of the descriptor leaves the listener open while the loop lets go of it, and
-        # unlike socket.dup() leaves the flags alone, which other processes share.
-        listeners = [socket.socket(fileno=os.dup(listener.fileno())) for listener in sockets]
-        for server in self.servers:
-            server.close()
-        for listener in sockets:
-            listener.close()
-        waiting = []
-        for listener in listeners:
-            with listener:
-                listener.setblocking(False)
-                while (connection := _accept(listener)) is not None:
-                    waiting.append(connection)
-        loop = asyncio.get_running_loop()
-        for connection in waiting:
-            connection.setblocking(False)
-            await loop.connect_accepted_socket(self._protocol, connection)
-
-    def _protocol(self) -> asyncio.Protocol:
-        return self._protocol_class(
-            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+    def _welcome(self, place: Place) -> Connection:
+        return Connection(
+            place=place,
+            ending=self._ending,
+            config=self.config,
+            server_state=self.server_state,
+            app_state=self.lifespan.state,
         )
-
-
-def _accept(listener: socket.socket) -> socket.socket | None:
-    try:
-        return listener.accept()[0]
-    except BlockingIOError:
-        return None

@@ -13,7 +13,10 @@ from ephemera_issuer.app import create_app
 from ephemera_issuer.development import following
 from ephemera_issuer.ending import Ending
 from ephemera_issuer.errors import SettingsInvalid
+from ephemera_issuer.hardening import harden
+from ephemera_issuer.limits import limits
 from ephemera_issuer.logs import configure_logs
+from ephemera_issuer.reception import Reception, reception
 from ephemera_issuer.rotator import Rotator
 from ephemera_issuer.server import listen, run
 from ephemera_issuer.settings import IN_MEMORY, Settings, is_loopback
@@ -95,6 +98,38 @@ def serve(  # noqa: PLR0913 - a parameter for each option
             help="Hosts of a private network whose issuer identifier may be plain http.",
         ),
     ] = None,
+    tls_cert_file: Annotated[
+        Path | None,
+        typer.Option(help="The certificate and its chain, PEM: the listener speaks TLS."),
+    ] = None,
+    tls_key_file: Annotated[
+        Path | None, typer.Option(help="Its private key, which only the issuer can read.")
+    ] = None,
+    trusted_proxies: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS,...",
+            help="Proxies, or networks of them, whose Forwarded headers are believed.",
+        ),
+    ] = None,
+    tokens_per_second: Annotated[
+        int | None, typer.Option(metavar="N", help="Tokens for one client, in each process.")
+    ] = None,
+    tokens_burst: Annotated[
+        int | None, typer.Option(metavar="N", help="And at once, after a pause.")
+    ] = None,
+    requests_per_second: Annotated[
+        int | None, typer.Option(metavar="N", help="Requests of one address, in each process.")
+    ] = None,
+    failures_per_second: Annotated[
+        int | None, typer.Option(metavar="N", help="Failed authentications of one address.")
+    ] = None,
+    max_connections: Annotated[
+        int | None, typer.Option(metavar="N", help="Connections to each process.")
+    ] = None,
+    max_connections_of_address: Annotated[
+        int | None, typer.Option(metavar="N", help="And of one address.")
+    ] = None,
     dev: Annotated[
         Path | None,
         typer.Option(
@@ -132,6 +167,15 @@ def serve(  # noqa: PLR0913 - a parameter for each option
         "workers": workers,
         "tls_ends_in_front": tls_ends_in_front,
         "unencrypted_hosts": unencrypted_hosts,
+        "tls_cert_file": tls_cert_file,
+        "tls_key_file": tls_key_file,
+        "trusted_proxies": trusted_proxies,
+        "tokens_per_second": tokens_per_second,
+        "tokens_burst": tokens_burst,
+        "requests_per_second": requests_per_second,
+        "failures_per_second": failures_per_second,
+        "max_connections": max_connections,
+        "max_connections_of_address": max_connections_of_address,
     }
     if dev is None and secrets_dir is not None:
         raise typer.BadParameter("is only for --dev", param_hint="--secrets-dir")
@@ -204,27 +248,35 @@ class _App(NamedTuple):
 
 
 class _Place(NamedTuple):
-    """Where it is served, under which name."""
+    """Where it is served, under which name, and how callers are received."""
 
     listener: socket.socket
     issuer: str
+    reception: Reception
 
     def announce(self) -> None:
         host, port = self.listener.getsockname()[:2]
         literal = f"[{host}]" if ":" in host else host
-        typer.echo(f"ephemera: serving {self.issuer} (listening on http://{literal}:{port})")
+        scheme = "http" if self.reception.certificate is None else "https"
+        typer.echo(f"ephemera: serving {self.issuer} (listening on {scheme}://{literal}:{port})")
 
     def serve(self, app: _App, *, ready: Callable[[], None], leash: int | None = None) -> None:
-        run(app.asgi, self.listener, ready=ready, ending=app.ending, leash=leash)
+        run(
+            app.asgi,
+            self.listener,
+            ready=ready,
+            ending=app.ending,
+            leash=leash,
+            reception=self.reception,
+        )
 
 
 @contextlib.contextmanager
 def _listening(settings: Settings) -> Iterator[_Place]:
-    with listen(
-        settings.address,
-        tls_ends_in_front=settings.tls_ends_in_front or settings.plain_http_meant,
-    ) as listener:
-        yield _Place(listener, settings.issuer_at(listener.getsockname()[1]))
+    harden()
+    received = reception(settings)
+    with listen(settings.address, tls_ends_in_front=settings.tls_or_meant_without) as listener:
+        yield _Place(listener, settings.issuer_at(listener.getsockname()[1]), received)
 
 
 @contextlib.contextmanager
@@ -254,5 +306,7 @@ def _opened(settings: Settings, place: _Place, timing: Timing) -> Iterator[_App]
             jwks_uri_hosts=settings.jwks_uri_hosts,
             background=[rotator.run],
             ending=ending,
+            limits=limits(settings),
+            proxies=place.reception.proxies,
         )
         yield _App(asgi, keeper, ending)
