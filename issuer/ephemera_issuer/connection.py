@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
@@ -12,22 +12,32 @@ if TYPE_CHECKING:
     from ephemera_issuer.door import Place
     from ephemera_issuer.ending import Ending
 
-KEEP_ALIVE = 75
-"""Seconds; longer than usual proxies keep theirs, so that none sends into a closing connection."""
-HEAD_TIME = 10
-"""Seconds from the beginning of a connection, or the first byte of a request, to a whole head."""
-BODY_TIME = 20
-"""Seconds from a whole head to a whole body."""
-ANSWER_TIME = 60
-"""Seconds from a whole request to the last byte of its answer: twice the longest wait for news."""
-FAREWELL = 5
-"""Seconds in which a connection that was closed may take what was still written to it."""
 MAXIMUM_HEAD = 64 * 1024
 """Bytes of a request's line and headers, or of its trailers."""
 MOST_PIPELINED = 16
 """Requests that may wait behind the one that is answered."""
 
 _BAD_REQUEST, _REQUEST_TIMEOUT = 400, 408
+
+
+class Times(NamedTuple):
+    """How many seconds a caller gets for what.
+
+    Args:
+        head: From the beginning of a connection, or the first byte of a request, to a whole head.
+        body: From a whole head to a whole body.
+        answer: From a whole request to the last byte of its answer; twice the longest wait for
+            news.
+        keep_alive: From an answer to the next request; longer than usual proxies keep their
+            connections, so that none sends into a closing one.
+        farewell: For what was still written to a connection that is being closed.
+    """
+
+    head: float = 10.0
+    body: float = 20.0
+    answer: float = 60.0
+    keep_alive: float = 75.0
+    farewell: float = 5.0
 
 
 class _TooManyAtOnce(Exception):
@@ -41,11 +51,12 @@ class Connection(HttpToolsProtocol):
     There is one deadline, which moves as a request goes on, and `expire` is called after it.
     """
 
-    def __init__(self, *, place: Place, ending: Ending, **parts: Any) -> None:
+    def __init__(self, *, place: Place, ending: Ending, times: Times, **parts: Any) -> None:
         super().__init__(**parts)
         self.place = place
         self.deadline = 0.0
         self._ending = ending
+        self._times = times
         self._unread = 0
         self._heading = False
         """Whether a head has begun and is not complete."""
@@ -55,7 +66,7 @@ class Connection(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Expect a request."""
         super().connection_made(transport)
-        self.deadline = self.loop.time() + HEAD_TIME
+        self.deadline = self.loop.time() + self._times.head
         self.place.admit(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -76,7 +87,7 @@ class Connection(HttpToolsProtocol):
         super().on_message_begin()
         self._heading, self._whole = True, False
         if not self._answering:
-            self.deadline = self.loop.time() + HEAD_TIME
+            self.deadline = self.loop.time() + self._times.head
 
     def on_headers_complete(self) -> None:
         """Begin the time of a body."""
@@ -84,7 +95,7 @@ class Connection(HttpToolsProtocol):
             raise _TooManyAtOnce
         self._unread, self._heading = 0, False
         if not self._answering:
-            self.deadline = self.loop.time() + BODY_TIME
+            self.deadline = self.loop.time() + self._times.body
         super().on_headers_complete()
         self.place.work()
         if self._ending.begun:
@@ -101,7 +112,7 @@ class Connection(HttpToolsProtocol):
         self._whole = True
         super().on_message_complete()
         if self._answering:
-            self.deadline = self.loop.time() + ANSWER_TIME
+            self.deadline = self.loop.time() + self._times.answer
         else:
             self._rest()
 
@@ -110,17 +121,19 @@ class Connection(HttpToolsProtocol):
         # As uvicorn does, less a timer for each request.
         self.server_state.total_requests += 1
         if self.transport.is_closing():
-            self.deadline = self.loop.time() + FAREWELL
+            self.deadline = self.loop.time() + self._times.farewell
             return
         self.flow.resume_reading()
         if self.pipeline:
             cycle, app = self.pipeline.pop()
-            self.deadline = self.loop.time() + (ANSWER_TIME if self._whole else BODY_TIME)
+            self.deadline = self.loop.time() + (
+                self._times.answer if self._whole else self._times.body
+            )
             self._start_asgi_task(cycle, app)
         elif self._whole:
             self._rest()
         else:
-            self.deadline = self.loop.time() + BODY_TIME
+            self.deadline = self.loop.time() + self._times.body
 
     def make_this_the_last(self) -> None:
         """Close the connection after the answer that is in the making, if one is."""
@@ -131,7 +144,7 @@ class Connection(HttpToolsProtocol):
         """End what has taken too long: with a word where the caller may be waiting for one."""
         if self.transport.is_closing() or (self._whole and self._answering):
             self.transport.abort()
-            self.deadline = now + FAREWELL
+            self.deadline = now + self._times.farewell
             return
         if self._heading or not (self._whole or self.cycle.response_started):
             self._say(_REQUEST_TIMEOUT, "The request took too long to arrive.")
@@ -146,7 +159,7 @@ class Connection(HttpToolsProtocol):
         return self.cycle is not None and not self.cycle.response_complete
 
     def _rest(self) -> None:
-        self.deadline = self.loop.time() + KEEP_ALIVE
+        self.deadline = self.loop.time() + self._times.keep_alive
         self.place.rest()
 
     def send_400_response(self, msg: str) -> None:
@@ -155,7 +168,7 @@ class Connection(HttpToolsProtocol):
         self._close()
 
     def _close(self) -> None:
-        self.deadline = self.loop.time() + FAREWELL
+        self.deadline = self.loop.time() + self._times.farewell
         self.transport.close()
 
     def _say(self, status: int, text: str) -> None:

@@ -29,6 +29,8 @@ _AT_ONCE = 16
 _PAUSE = 0.2
 """Seconds without accepting when the system has no room."""
 _MOST_REFUSED = 32
+_QUIET = 60.0
+"""Seconds between two lines of the log that say the same."""
 _FULL = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 # What accept(2) may tell of a connection that broke while it waited.
 _GONE = {
@@ -112,7 +114,7 @@ class Door:
         self._welcome = welcome
         self._shares: Counter[str] = Counter()
         self._refused: deque[socket.socket] = deque()
-        self._told = False
+        self._told = -_QUIET
 
     def open(self) -> None:
         """Begin to accept, on the running event loop."""
@@ -139,7 +141,6 @@ class Door:
             if visitor is not None and visitor.deadline < now:
                 visitor.expire(now)
         self._forget_refused(0)
-        self._told = False
         if self._reception.certificate is not None:
             self._reception.certificate.look()
 
@@ -222,8 +223,9 @@ class Door:
 
     def _make_room(self) -> bool:
         """Close the connection that has been idle longest; false where none is."""
-        if not self._told:
-            self._told = True
+        now = self._loop.time()
+        if now - self._told > _QUIET:
+            self._told = now
             structlog.get_logger().warning("connections_full", connections=len(self.places))
         if not self.idle:
             return False

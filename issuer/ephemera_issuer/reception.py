@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from ephemera_issuer.certificate import Certificate
+from ephemera_issuer.connection import Times
 from ephemera_issuer.proxies import Proxies
 
 if TYPE_CHECKING:
@@ -27,12 +28,14 @@ class Reception:
         of_address: And of one address; trusted proxies have no share of their own.
         certificate: What TLS shows; None for plain HTTP.
         proxies: Whose word is taken for who calls.
+        times: How long callers may take.
     """
 
     in_all: int = 4096
     of_address: int = 1024
     certificate: Certificate | None = None
     proxies: Proxies = field(default_factory=Proxies)
+    times: Times = Times()
 
 
 def reception(settings: Settings) -> Reception:

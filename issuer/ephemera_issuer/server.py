@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import uvicorn
 from uvicorn.config import STARTUP_FAILURE
 
-from ephemera_issuer.connection import KEEP_ALIVE, Connection
+from ephemera_issuer.connection import Connection
 from ephemera_issuer.door import Door
 from ephemera_issuer.ending import Ending
 from ephemera_issuer.errors import SettingsInvalid
@@ -104,7 +104,6 @@ def run(  # noqa: PLR0913 - what a process that serves is told
             proxy_headers=False,
             server_header=False,
             backlog=BACKLOG,
-            timeout_keep_alive=KEEP_ALIVE,
             timeout_graceful_shutdown=DRAIN,
             headers=[STRICT_TRANSPORT] if reception.certificate is not None else [],
         ),
@@ -141,6 +140,7 @@ class _Server(uvicorn.Server):
         super().__init__(config)
         self._door = Door(listener, reception, self._welcome)
         self._ending = ending
+        self._times = reception.times
         self._ready = ready
         self._leash = leash
 
@@ -184,6 +184,7 @@ class _Server(uvicorn.Server):
         return Connection(
             place=place,
             ending=self._ending,
+            times=self._times,
             config=self.config,
             server_state=self.server_state,
             app_state=self.lifespan.state,

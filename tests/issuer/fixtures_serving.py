@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,10 @@ from issuer.fixtures_minting import ISSUER, NOW, Keeper, snapshot
 
 from ephemera_client import SingleProcessReplayCache
 from ephemera_issuer.app import create_app
+from ephemera_issuer.connection import Times
 from ephemera_issuer.logs import configure_logs
+from ephemera_issuer.proxies import Proxies
+from ephemera_issuer.reception import Reception
 from ephemera_issuer.server import listen, run
 from ephemera_issuer.settings import Address
 
@@ -48,10 +52,15 @@ class FailingKeeper:
 if __name__ == "__main__":
     configure_logs()
     keeper = FailingKeeper() if "failing" in sys.argv else Keeper(SNAPSHOT)
+    # What differs from a reception as it comes, as JSON.
+    parts = json.loads(sys.argv[1]) if sys.argv[1:] and sys.argv[1] != "failing" else {}
+    times = Times(**parts.pop("times", {}))
+    proxies = Proxies(parts.pop("proxies", ()))
     with listen(Address("127.0.0.1", 0), tls_ends_in_front=False) as listener:
         port = listener.getsockname()[1]
         run(
             create_app(keeper, issuer=ISSUER, ledger=SingleProcessReplayCache(), clock=lambda: NOW),
             listener,
             ready=lambda: print(f"(listening on http://127.0.0.1:{port})", flush=True),  # noqa: T201 - as `serve` does
+            reception=Reception(times=times, proxies=proxies, **parts),
         )

@@ -119,9 +119,9 @@ class TokenEndpoint:
                 raise unauthenticated()
             client = found
         attempt.client_id = client.id
-        self._limits.spend(client.id, request.number, now.monotonic)
         if request.audience in snapshot.audiences:
             attempt.audience = request.audience
+        self._limits.spend(client.id, request.number, now.monotonic)
         decision = decide(snapshot, client, request)
         require_settled(snapshot.revocations, decision, now.wall)
         if caller.assertion is not None:
