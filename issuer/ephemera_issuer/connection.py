@@ -31,6 +31,7 @@ class Times(NamedTuple):
         keep_alive: From an answer to the next request; longer than usual proxies keep their
             connections, so that none sends into a closing one.
         farewell: For what was still written to a connection that is being closed.
+        handshake: For that of TLS, and for its end.
     """
 
     head: float = 10.0
@@ -38,6 +39,7 @@ class Times(NamedTuple):
     answer: float = 60.0
     keep_alive: float = 75.0
     farewell: float = 5.0
+    handshake: float = 10.0
 
 
 class _TooManyAtOnce(Exception):

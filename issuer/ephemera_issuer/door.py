@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
     from ephemera_issuer.reception import Reception
 
-HANDSHAKE = 10.0
-"""Seconds that a TLS handshake may take, and that its end may."""
 RETRY_AFTER = 1
 
 _AT_ONCE = 16
@@ -210,8 +208,8 @@ class Door:
                     lambda: self._welcome(place),
                     connection,
                     ssl=certificate.context,
-                    ssl_handshake_timeout=HANDSHAKE,
-                    ssl_shutdown_timeout=HANDSHAKE,
+                    ssl_handshake_timeout=self._reception.times.handshake,
+                    ssl_shutdown_timeout=self._reception.times.handshake,
                 )
         except OSError:  # that of TLS is one
             place.leave()

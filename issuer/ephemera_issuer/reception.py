@@ -35,7 +35,7 @@ class Reception:
     of_address: int = 1024
     certificate: Certificate | None = None
     proxies: Proxies = field(default_factory=Proxies)
-    times: Times = Times()
+    times: Times = field(default_factory=Times)
 
 
 def reception(settings: Settings) -> Reception:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import anyio
@@ -11,6 +12,7 @@ from issuer.fixtures_minting import ISSUER, NOW, Keeper, snapshot
 
 from ephemera_client import SingleProcessReplayCache
 from ephemera_issuer.app import create_app
+from ephemera_issuer.certificate import Certificate
 from ephemera_issuer.connection import Times
 from ephemera_issuer.logs import configure_logs
 from ephemera_issuer.proxies import Proxies
@@ -56,11 +58,14 @@ if __name__ == "__main__":
     parts = json.loads(sys.argv[1]) if sys.argv[1:] and sys.argv[1] != "failing" else {}
     times = Times(**parts.pop("times", {}))
     proxies = Proxies(parts.pop("proxies", ()))
+    files = parts.pop("certificate", None)
+    certificate = Certificate(*map(Path, files)) if files else None
+    scheme = "https" if files else "http"
     with listen(Address("127.0.0.1", 0), tls_ends_in_front=False) as listener:
         port = listener.getsockname()[1]
         run(
             create_app(keeper, issuer=ISSUER, ledger=SingleProcessReplayCache(), clock=lambda: NOW),
             listener,
-            ready=lambda: print(f"(listening on http://127.0.0.1:{port})", flush=True),  # noqa: T201 - as `serve` does
-            reception=Reception(times=times, proxies=proxies, **parts),
+            ready=lambda: print(f"(listening on {scheme}://127.0.0.1:{port})", flush=True),  # noqa: T201 - as `serve` does
+            reception=Reception(times=times, proxies=proxies, certificate=certificate, **parts),
         )

@@ -247,7 +247,8 @@ class Siege:
                     connection = held[key.fd]
                     with suppress(OSError):
                         if piece := connection.recv(4096):
-                            told[_status(piece)] += 1
+                            if found := _STATUS.match(piece):
+                                told[found[1].decode()] += 1
                             continue
                     told["closed"] += 1
                     selector.unregister(connection)
