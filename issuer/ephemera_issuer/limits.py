@@ -32,7 +32,7 @@ class Limits:
             request of that address is read.
     """
 
-    __slots__ = ("_clients", "_failures", "_requests")
+    __slots__ = ("_clients", "_failed", "_failures", "_requests")
 
     def __init__(
         self,
@@ -44,6 +44,7 @@ class Limits:
         self._clients = Crowd(tokens)
         self._requests = Crowd(requests)
         self._failures = Crowd(failures)
+        self._failed = False
 
     def admit(self, address: str | None, now: float) -> None:
         """Count one request of an address.
@@ -54,7 +55,7 @@ class Limits:
         name = neighbourhood(address)
         if wait := self._requests.take(name, 1, now):
             raise _refused("this address sends too many requests", self._requests.rate, wait)
-        if wait := self._failures.wait(name, now):
+        if self._failed and (wait := self._failures.wait(name, now)):
             raise _refused(
                 "this address fails to authenticate too often", self._failures.rate, wait
             )
@@ -62,6 +63,7 @@ class Limits:
     def note(self, refusal: RequestRefused, address: str | None, now: float) -> None:
         """Count an authentication that was refused, if it proved nobody."""
         if refusal.error == "invalid_client":
+            self._failed = True
             self._failures.take(neighbourhood(address), 1, now)
 
     def spend(self, client_id: str, tokens: int, now: float) -> None:

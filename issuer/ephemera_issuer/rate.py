@@ -1,41 +1,25 @@
-"""A token bucket: so much a second, and so much at once. Pure; `now` is any clock's seconds."""
+"""How fast a token bucket fills, and how much it holds."""
 
 from __future__ import annotations
 
-_TOLERANCE = 1e-6
-"""Seconds; far under what a caller can time, far over what floats lose."""
-
 
 class Rate:
-    """How fast a bucket fills, and how much it holds.
-
-    A bucket itself is one number: the moment at which it will be full again. One that is full is
-    any moment of the past, so a bucket that nobody has drawn from need not be kept.
+    """So much a second, and so much at once.
 
     Args:
-        per_second: What flows in; infinite for a bucket that is never empty.
+        per_second: What flows into a bucket; infinite for one that is never empty.
         burst: What it holds, and so the most that can be drawn at once.
     """
 
-    __slots__ = ("_each", "_whole", "burst", "per_second")
+    __slots__ = ("burst", "each", "per_second", "whole")
 
     def __init__(self, per_second: float, burst: float) -> None:
         self.per_second = per_second
         self.burst = burst
-        self._each = 1 / per_second
-        self._whole = burst * self._each
-
-    def drawn(self, full_at: float, number: float, now: float) -> float:
-        """Return when the bucket will be full again once `number` more is drawn."""
-        return max(full_at, now) + number * self._each
-
-    def wait(self, drawn: float, now: float) -> float:
-        """Seconds until there is as much as `drawn` takes; 0 when there is.
-
-        What is more than the bucket holds is never there: the wait for it is no promise.
-        """
-        wait = drawn - now - self._whole
-        return wait if wait > _TOLERANCE else 0.0
+        self.each = 1 / per_second
+        """Seconds in which one flows in."""
+        self.whole = burst / per_second
+        """Seconds in which an empty bucket is full."""
 
 
 UNLIMITED = Rate(float("inf"), 1)
