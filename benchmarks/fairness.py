@@ -23,7 +23,7 @@ SAMPLES = 250
 """Requests of a turn whose time is taken."""
 PAUSE = 0.012
 """Seconds between two of them: this client keeps to its own limit."""
-CONNECTIONS = 16
+CONNECTIONS = 64
 """Those of the client that floods."""
 
 _TICK = 0.002

@@ -90,6 +90,7 @@ class _Application(Starlette):
         if scope.get("path") == TOKEN_PATH and scope.get("method") == "POST":
             await self._token(scope, receive, send)
         elif (error := self._turned_away(scope)) is not None:
+            await self._limits.hold(error)
             await refusal(error)(scope, receive, send)
         else:
             await super().__call__(scope, receive, send)

@@ -34,6 +34,7 @@ HTTP statuses are the business of `edge`.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 if TYPE_CHECKING:
@@ -187,8 +188,8 @@ class TooManyRequests(RequestRefused):
 
     reason: Final = "too_many_requests"
 
-    def __init__(self, description: str, *, retry_after: int) -> None:
-        self.retry_after = max(retry_after, 1)
+    def __init__(self, description: str, *, wait: float) -> None:
+        self.retry_after = max(math.ceil(wait), 1)
         super().__init__("too_many_requests", description)
 
 

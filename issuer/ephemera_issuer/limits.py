@@ -1,14 +1,15 @@
 """How much callers may ask for: by address while they are strangers, by client once they are not.
 
-Each process counts for itself, by the monotonic clock. Nothing here waits.
+Each process counts for itself, by the monotonic clock.
 """
 
 from __future__ import annotations
 
-import math
 from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
 from typing import TYPE_CHECKING
+
+import anyio
 
 from ephemera_issuer.crowd import Crowd
 from ephemera_issuer.errors import TooManyRequests
@@ -17,6 +18,11 @@ from ephemera_issuer.rate import UNLIMITED, Rate
 if TYPE_CHECKING:
     from ephemera_issuer.errors import RequestRefused
     from ephemera_issuer.settings import Settings
+
+LONGEST_HOLD = 1.0
+"""Seconds."""
+MOST_HELD = 1024
+"""Refusals: a quarter of the connections that there may be."""
 
 _SUBSCRIBER = 64
 """Bits of an IPv6 address that one subscriber cannot choose (RFC 6177)."""
@@ -30,9 +36,10 @@ class Limits:
         requests: Of one address, before anything of them is read.
         failures: Authentications of one address that prove nobody. When there were too many, no
             request of that address is read.
+        longest_hold: Seconds for which a refusal is held back at most.
     """
 
-    __slots__ = ("_clients", "_failed", "_failures", "_requests")
+    __slots__ = ("_clients", "_failed", "_failures", "_held", "_longest_hold", "_requests")
 
     def __init__(
         self,
@@ -40,11 +47,14 @@ class Limits:
         tokens: Rate = UNLIMITED,
         requests: Rate = UNLIMITED,
         failures: Rate = UNLIMITED,
+        longest_hold: float = 0.0,
     ) -> None:
         self._clients = Crowd(tokens)
         self._requests = Crowd(requests)
         self._failures = Crowd(failures)
         self._failed = False
+        self._longest_hold = longest_hold
+        self._held = 0
 
     def admit(self, address: str | None, now: float) -> None:
         """Count one request of an address.
@@ -59,6 +69,20 @@ class Limits:
             raise _refused(
                 "this address fails to authenticate too often", self._failures.rate, wait
             )
+
+    async def hold(self, refusal: RequestRefused) -> None:
+        """Keep a refusal for as long as its caller should wait anyway, a second at most.
+
+        A caller that asks again at once is slowed down so, and costs the others next to nothing;
+        one that does as it is told loses nothing but that second.
+        """
+        if not isinstance(refusal, TooManyRequests) or self._held >= MOST_HELD:
+            return
+        self._held += 1
+        try:
+            await anyio.sleep(min(refusal.retry_after, self._longest_hold))
+        finally:
+            self._held -= 1
 
     def note(self, refusal: RequestRefused, address: str | None, now: float) -> None:
         """Count an authentication that was refused, if it proved nobody."""
@@ -83,6 +107,7 @@ def limits(settings: Settings) -> Limits:
         tokens=Rate(settings.tokens_per_second, settings.tokens_burst),
         requests=Rate(requests, 2 * requests),
         failures=Rate(failures, 10 * failures),
+        longest_hold=LONGEST_HOLD,
     )
 
 
@@ -106,5 +131,5 @@ def neighbourhood(address: str | None) -> str:
 def _refused(what: str, rate: Rate, wait: float) -> TooManyRequests:
     return TooManyRequests(
         f"{what}: {rate.per_second:g} a second, {rate.burst:g} at once are allowed",
-        retry_after=math.ceil(wait),
+        wait=wait,
     )

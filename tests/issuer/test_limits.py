@@ -3,6 +3,8 @@ from __future__ import annotations
 import tracemalloc
 from typing import TYPE_CHECKING, Any
 
+import anyio
+import anyio.lowlevel
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,8 +13,8 @@ from issuer.fixtures_minting import BILLING, NOW, Keeper, basic, talking
 from issuer.test_attempt import Told
 
 from ephemera_issuer.crowd import Crowd
-from ephemera_issuer.errors import TooManyRequests
-from ephemera_issuer.limits import Limits, limits, neighbourhood
+from ephemera_issuer.errors import RequestRefused, TooManyRequests
+from ephemera_issuer.limits import MOST_HELD, Limits, limits, neighbourhood
 from ephemera_issuer.proxies import Proxies
 from ephemera_issuer.rate import UNLIMITED, Rate
 from ephemera_issuer.settings import Settings
@@ -145,6 +147,37 @@ async def test_a_client_is_counted_by_tokens_and_not_by_requests() -> None:
         assert (await ask(http, count="40")).status_code == 200
         refused(await ask(http), "this client", retry_after="1")
     assert told.ends[1] == ("orders", BILLING, "too_many_requests")
+
+
+@pytest.mark.anyio
+async def test_a_refusal_is_held_back_and_others_are_served_meanwhile() -> None:
+    holding = Limits(tokens=SLOW, longest_hold=0.2)
+    answers: list[int] = []
+    async with talking(Keeper(HELD), limits=holding) as http, anyio.create_task_group() as tasks:
+
+        async def flood() -> None:
+            answers.append((await ask(http, count="50")).status_code)
+
+        assert (await ask(http, count="100")).status_code == 200
+        for _ in range(3):
+            tasks.start_soon(flood)
+        with anyio.fail_after(30):
+            while holding._held < 3:
+                await anyio.lowlevel.checkpoint()
+        assert answers == []
+        proof = {"client_assertion_type": ASSERTION_TYPE, "client_assertion": assertion()}
+        assert (await http.post("/oauth2/token", data=FORM | proof)).status_code == 200
+    assert answers == [429] * 3
+    assert holding._held == 0
+
+
+@pytest.mark.anyio
+async def test_only_so_many_refusals_are_held_back() -> None:
+    holding = Limits(longest_hold=3600)
+    holding._held = MOST_HELD
+    with anyio.fail_after(30):
+        await holding.hold(TooManyRequests("too many", wait=3600))
+        await holding.hold(RequestRefused("invalid_request", "no limit"))
 
 
 @pytest.mark.anyio

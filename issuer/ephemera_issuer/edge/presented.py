@@ -65,6 +65,7 @@ class PresentedToken:
             address = peer[0] if peer else None
             response = await self._answer(*await self._read(authorization, body, address))
         except RequestRefused as error:
+            await self._limits.hold(error)
             response = refusal(error)
         await response(scope, receive, send)
 

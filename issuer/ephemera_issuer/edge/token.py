@@ -72,6 +72,7 @@ class TokenEndpoint:
             answer = await self._answer(attempt, authorization, body)
         except RequestRefused as error:
             self._tell(attempt, error)
+            await self._limits.hold(error)
             await refusal(error)(scope, receive, send)
             return
         except HTTPException as error:
