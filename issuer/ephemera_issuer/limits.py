@@ -5,6 +5,7 @@ Each process counts for itself, by the monotonic clock.
 
 from __future__ import annotations
 
+import random
 from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
 from typing import TYPE_CHECKING
@@ -20,9 +21,12 @@ if TYPE_CHECKING:
     from ephemera_issuer.settings import Settings
 
 LONGEST_HOLD = 1.0
-"""Seconds."""
+"""Seconds; `Retry-After` is never less."""
 MOST_HELD = 1024
 """Refusals: a quarter of the connections that there may be."""
+
+# Nobody is to guess it; it only spreads what would come together.
+_CHANCE = random.Random()  # noqa: S311
 
 _SUBSCRIBER = 64
 """Bits of an IPv6 address that one subscriber cannot choose (RFC 6177)."""
@@ -71,16 +75,17 @@ class Limits:
             )
 
     async def hold(self, refusal: RequestRefused) -> None:
-        """Keep a refusal for as long as its caller should wait anyway, a second at most.
+        """Keep a refusal for part of the time that its caller should wait anyway.
 
+        That is the longest hold or down to half of it, so that refusals do not go out all at once.
         A caller that asks again at once is slowed down so, and costs the others next to nothing;
-        one that does as it is told loses nothing but that second.
+        one that does as it is told loses nothing but that.
         """
         if not isinstance(refusal, TooManyRequests) or self._held >= MOST_HELD:
             return
         self._held += 1
         try:
-            await anyio.sleep(min(refusal.retry_after, self._longest_hold))
+            await anyio.sleep(self._longest_hold * _CHANCE.uniform(0.5, 1))
         finally:
             self._held -= 1
 
