@@ -16,7 +16,7 @@ export PIP_NO_INPUT := 1
 INSTALL := $(BIN)/python -m pip install --quiet --no-deps --require-hashes --requirement
 PACKAGES := keys client issuer
 
-.PHONY: help demo test lint types contracts unit bench soak hostile format fuzz lock clean
+.PHONY: help demo test lint types contracts unit bench soak hostile faults format fuzz lock clean
 .DEFAULT_GOAL := help
 
 help: ## List what can be made
@@ -58,6 +58,10 @@ soak: $(VENV)/dev.stamp ## Mint TOKENS tokens on SQLite and on PostgreSQL; their
 MINUTES := 10
 hostile: $(VENV)/dev.stamp ## Besiege an issuer for MINUTES, with 10,000 idle connections and worse; it must go on minting
 	@cd tests && ../$(BIN)/python -m system.hostile $(MINUTES)
+
+KILLS := 200
+faults: $(VENV)/dev.stamp ## Kill KILLS processes inside their transactions; nothing acknowledged may be lost
+	@cd tests && ../$(BIN)/python -m system.faults $(KILLS)
 
 format: $(VENV)/dev.stamp ## Format the code and mend what can be mended
 	$(BIN)/ruff check --fix-only
