@@ -16,7 +16,7 @@ export PIP_NO_INPUT := 1
 INSTALL := $(BIN)/python -m pip install --quiet --no-deps --require-hashes --requirement
 PACKAGES := keys client issuer
 
-.PHONY: help demo test lint types contracts unit bench soak faults format fuzz lock clean
+.PHONY: help demo test lint types contracts unit bench soak hostile faults format fuzz lock clean
 .DEFAULT_GOAL := help
 
 help: ## List what can be made
@@ -40,10 +40,12 @@ contracts: $(VENV)/dev.stamp
 unit: $(VENV)/dev.stamp $(NODE)/.stamp
 	$(BIN)/pytest --numprocesses 2 --dist loadfile --cov --cov-report=term
 
-bench: $(VENV)/dev.stamp $(PEERS)/.stamp ## Measure verifying, minting, an authenticated call and revocation
+bench: $(VENV)/dev.stamp $(PEERS)/.stamp ## Measure verifying, minting, fairness, an authenticated call and revocation
 	@$(BIN)/python benchmarks/verify.py
 	@echo
 	@$(BIN)/python -m benchmarks.mint
+	@echo
+	@$(BIN)/python -m benchmarks.fairness
 	@echo
 	@$(BIN)/python benchmarks/call.py
 	@echo
@@ -52,6 +54,10 @@ bench: $(VENV)/dev.stamp $(PEERS)/.stamp ## Measure verifying, minting, an authe
 TOKENS := 1000000
 soak: $(VENV)/dev.stamp ## Mint TOKENS tokens on SQLite and on PostgreSQL; their databases must stay as they are
 	@cd tests && ../$(BIN)/python -m system.soak $(TOKENS)
+
+MINUTES := 10
+hostile: $(VENV)/dev.stamp ## Besiege an issuer for MINUTES, with 10,000 idle connections and worse; it must go on minting
+	@cd tests && ../$(BIN)/python -m system.hostile $(MINUTES)
 
 KILLS := 200
 faults: $(VENV)/dev.stamp ## Kill KILLS processes inside their transactions; nothing acknowledged may be lost
