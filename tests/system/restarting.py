@@ -107,6 +107,10 @@ def stays_true(
             again(form)  # it may have been granted, or be now
             assert again(form) in refusals
         published = {key["kid"] for key in http.get("/.well-known/jwks.json").json()["keys"]}
-        assert {decoded(token, 0)["kid"] for token in remembered.tokens} <= published
+        # On a busy machine so much time may have passed that a retired key was removed, as it
+        # should be; half of it is for a worker that did not know yet, and signed with it.
+        since = time.time() - TIMING.retention / 2
+        young = [token for token in remembered.tokens if decoded(token, 1)["iat"] > since]
+        assert {decoded(token, 0)["kid"] for token in young} <= published
         entries = http.get("/v1/revocations").json()["entries"]
         assert set(remembered.revoked) <= {entry.get("jti") for entry in entries}
