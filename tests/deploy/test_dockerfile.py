@@ -39,7 +39,7 @@ def stage(name: str) -> list[tuple[str, str]]:
 
 
 def lint(text: str) -> subprocess.CompletedProcess[str]:
-    command = [HADOLINT, "--no-color", "--failure-threshold", "info", "-"]
+    command: list[str | Path] = [HADOLINT, "--no-color", "--failure-threshold", "info", "-"]
     return subprocess.run(command, input=text, capture_output=True, text=True, check=False)
 
 
@@ -148,3 +148,14 @@ def test_the_steps_of_the_image_install_what_the_lock_names_and_a_command_that_r
         [environment / "bin" / "ephemera", "serve", "--help"], capture_output=True, check=True
     )
     assert b"--workers" in helped.stdout
+
+
+def test_the_image_has_the_versions_that_are_tested() -> None:
+    def pins(name: str) -> dict[str, str]:
+        found = re.findall(r"^([a-z0-9-]+)==(\S+)", (ROOT / name).read_text(), re.MULTILINE)
+        return dict(found)
+
+    image, tested = pins("deploy/requirements.lock"), pins("requirements.lock")
+    assert image.items() <= tested.items()
+    assert image.keys() >= {"uvicorn", "cryptography", "psycopg", "psycopg-binary", "redis"}
+    assert not image.keys() & {"hatchling", "pytest", "editables"}
