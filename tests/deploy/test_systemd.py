@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 
 import pytest
 from deploy.settings_named import DEPLOY, in_force, parse
@@ -15,9 +16,7 @@ from ephemera_issuer.workers import PATIENCE
 FOLDER = DEPLOY / "systemd"
 UNIT = (FOLDER / "ephemera.service").read_text()
 SETTINGS = dict(
-    line.split("=", 1)
-    for line in (FOLDER / "settings.env").read_text().splitlines()
-    if line and not line.startswith("#")
+    word.split("=", 1) for word in shlex.split((FOLDER / "settings.env").read_text(), comments=True)
 )
 
 

@@ -180,7 +180,7 @@ class Drill:
         ]
         signed = time.monotonic()
         told = [watcher.told() for watcher in running.watchers]
-        assert {outcome for outcome, _ in told} <= REFUSED
+        assert {outcome for outcome, _ in told} <= REFUSED, (told, typed, signed)
         last = max(moment for _, moment in told)
         assert all(running.accepted(number, token) for token in fresh)
         assert running.outcomes(number, self.forge(thief, number)) <= REFUSED
