@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SCOPE = "invoices:read"
-PATIENCE = 20.0
+PATIENCE = 120.0
 LOOK_EVERY = 0.005
 # Of a key that was revoked, the one until it has left the key set, then the other.
 REFUSED = {"token_revoked", "key_unknown"}
