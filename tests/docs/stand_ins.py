@@ -82,6 +82,10 @@ def _compose(file: Path, arguments: Sequence[str]) -> int:
     for secret in document["secrets"].values():
         assert (file.parent / secret["file"]).is_file(), secret
     services = document["services"]
+    places = _places() | {
+        f"/run/secrets/{name}": str((file.parent / secret["file"]).resolve())
+        for name, secret in document["secrets"].items()
+    }
     parser = argparse.ArgumentParser(allow_abbrev=False)
     commands = parser.add_subparsers(dest="command", required=True)
     upping = commands.add_parser("up", allow_abbrev=False)
@@ -96,8 +100,9 @@ def _compose(file: Path, arguments: Sequence[str]) -> int:
         service = services[chosen.service]
         (mount,) = service["volumes"]
         assert mount == f"./work:{service['working_dir']}"
-        return _ephemera(chosen.rest, _environment(service), folder=file.parent / "work")
-    migrated = _ephemera(services["migrate"]["command"], _environment(services["migrate"]))
+        return _ephemera(chosen.rest, _environment(service, places), folder=file.parent / "work")
+    migrate = services["migrate"]
+    migrated = _ephemera(migrate["command"], _environment(migrate, places))
     if migrated:
         return migrated
     from ephemera_issuer.demo.process import Service
@@ -105,19 +110,19 @@ def _compose(file: Path, arguments: Sequence[str]) -> int:
     with Service(
         "issuer",
         ["ephemera_issuer", *services["issuer"]["command"]],
-        environment=os.environ | _environment(services["issuer"]),
+        environment=os.environ | _environment(services["issuer"], places),
     ) as issuer:
         # It has made its first keys by now, and has been seen to start.
         return issuer.stop()
 
 
-def _environment(service: dict[str, Any]) -> dict[str, str]:
+def _environment(service: dict[str, Any], places: Mapping[str, str]) -> dict[str, str]:
     """What a service is told, with the servers and files of the test, on a free port."""
     from deploy.settings_named import in_force
 
     told = {}
     for name, value in in_force(service["environment"]).items():
-        for written, real in _places().items():
+        for written, real in places.items():
             value = value.replace(written, real)  # noqa: PLW2901 - the same value
         told[name] = value
     if "EPHEMERA_LISTEN" in told:
@@ -210,8 +215,13 @@ def installed_ephemera(arguments: Sequence[str]) -> int:
 
     from ephemera_issuer.demo.process import Service
 
-    state = Path(_places()["root"]) / "var" / "lib" / "ephemera"
+    root = _places()["root"]
+    state = Path(root) / "var" / "lib" / "ephemera"
     state.mkdir(parents=True)
+    told = {
+        name: f"{root}{value}" if value.startswith("/etc/") else value
+        for name, value in told.items()
+    }
     told = in_force(told | {"EPHEMERA_LISTEN": "127.0.0.1:0"})
     told["EPHEMERA_DATABASE_URL"] = url.replace("//var/lib/ephemera", f"/{state}")
     assert told["EPHEMERA_DATABASE_URL"] != url

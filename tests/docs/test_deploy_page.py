@@ -13,6 +13,7 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
+from client.fixtures_authority import Authority
 from docs.pages import ROOT, blocks
 from docs.running import shell
 from issuer.fixtures_postgresql import PASSWORD
@@ -35,7 +36,13 @@ def folder(tmp_path: Path) -> Path:
     shutil.copytree(ROOT / "deploy", tmp_path / "deploy", dirs_exist_ok=True)
     (tmp_path / "requirements-run.lock").symlink_to(ROOT / "requirements-run.lock")
     (tmp_path / "registry.toml").write_text(WHOLE)
-    for name in ("tls.crt", "tls.key", "database-ca", "ledger-ca", "database-password"):
+    Authority(tmp_path / "authority").server("tokens.internal")
+    certificate, begin, key = (
+        (tmp_path / "authority" / "server.pem").read_text().partition("-----BEGIN PRIVATE")
+    )
+    (tmp_path / "tls.crt").write_text(certificate)
+    (tmp_path / "tls.key").write_text(begin + key)
+    for name in ("database-ca", "ledger-ca", "database-password"):
         (tmp_path / name).write_text(f"{name} of this test\n")
     return tmp_path
 
@@ -68,11 +75,7 @@ def runs(commands: str, folder: Path, environment: dict[str, str], **places: str
 def test_containers_on_one_machine(
     folder: Path, environment: dict[str, str], postgres: PostgresServer
 ) -> None:
-    url = postgres.new()
-    places = {
-        "database:5432/ephemera": url.partition("@")[2],
-        "/run/secrets/": f"{folder}/deploy/secrets/",
-    }
+    places = {"database:5432/ephemera": postgres.new().partition("@")[2]}
     runs(IMAGE, folder, environment)
     runs(SECRETS, folder, environment)
     secrets = folder / "deploy" / "secrets"
@@ -107,8 +110,8 @@ def test_systemd(folder: Path, environment: dict[str, str]) -> None:
         commands = commands.replace(f" {place}", f" {here}{place}").replace(
             f"={place}", f"={here}{place}"
         )
-    # Whoever runs this may give no file to a group that there is not.
-    commands = commands.replace(" --group ephemera", "")
+    # There is no such group here, so the key is for this user alone.
+    commands = commands.replace(" -m 0640 --group ephemera", " -m 0600")
     said = runs(commands, folder, environment, root=here)
     assert "enabled ephemera" in said
     assert "pending" in said

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 PAGE = "docs/operations.md"
 TEXT = (ROOT / PAGE).read_text()
-_, BACKUP, *_, CLIENT = blocks(PAGE, "sh")
+BACKUP, CLIENT = (blocks(PAGE, "sh")[number] for number in (1, -1))
 
 
 def test_a_backup_is_taken_and_a_client_stopped_as_the_page_says(tmp_path: Path) -> None:
