@@ -6,6 +6,7 @@ import math
 import re
 from binascii import a2b_base64
 from collections.abc import Callable, Mapping
+from json.scanner import make_scanner
 from types import MappingProxyType
 from typing import Any
 
@@ -198,7 +199,7 @@ def _no_constant(_: str) -> Any:
     raise ValueError("NaN or an infinity is not JSON")
 
 
-_scan = json.JSONDecoder(parse_float=_finite, parse_constant=_no_constant).scan_once
-_scan_unique = json.JSONDecoder(
-    object_pairs_hook=_unique, parse_float=_finite, parse_constant=_no_constant
-).scan_once
+_scan = make_scanner(json.JSONDecoder(parse_float=_finite, parse_constant=_no_constant))
+_scan_unique = make_scanner(
+    json.JSONDecoder(object_pairs_hook=_unique, parse_float=_finite, parse_constant=_no_constant)
+)
