@@ -6,7 +6,6 @@ import math
 import re
 from binascii import a2b_base64
 from collections.abc import Callable, Mapping
-from json.scanner import make_scanner
 from types import MappingProxyType
 from typing import Any
 
@@ -199,7 +198,12 @@ def _no_constant(_: str) -> Any:
     raise ValueError("NaN or an infinity is not JSON")
 
 
-_scan = make_scanner(json.JSONDecoder(parse_float=_finite, parse_constant=_no_constant))
-_scan_unique = make_scanner(
-    json.JSONDecoder(object_pairs_hook=_unique, parse_float=_finite, parse_constant=_no_constant)
-)
+def _scanner(**hooks: Any) -> Callable[[str, int], tuple[Any, int]]:
+    # What raw_decode wraps in another call; typeshed does not know it.
+    decoder: Any = json.JSONDecoder(parse_float=_finite, parse_constant=_no_constant, **hooks)
+    scan: Callable[[str, int], tuple[Any, int]] = decoder.scan_once
+    return scan
+
+
+_scan = _scanner()
+_scan_unique = _scanner(object_pairs_hook=_unique)
