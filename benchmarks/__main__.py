@@ -19,7 +19,7 @@ ROUNDS = 25
 def main() -> int:
     """Do as the command line says; the status to end with."""
     options = _options()
-    effort = Effort(2 if options.quick else options.rounds, options.quick)
+    effort = Effort(1 if options.quick else options.rounds, options.quick)
     parts = []
     for name in options.part or PARTS:
         measure: Callable[[Effort], Part] = import_module(f"benchmarks.{name}").measure

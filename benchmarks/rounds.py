@@ -42,7 +42,15 @@ def take_turns(variants: Mapping[str, Callable[[], T]], *, rounds: int) -> dict[
 
 def spread(figures: Sequence[float]) -> Spread:
     """Return the quartiles."""
+    if len(figures) == 1:
+        return Spread(*figures, *figures, *figures)
     return Spread(*statistics.quantiles(figures, n=4, method="inclusive"))
+
+
+def quantile(figures: Sequence[float], share: float) -> float:
+    """Return what this share of the figures is at most."""
+    ordered = sorted(figures)
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
 
 def ratio(ones: Sequence[float], others: Sequence[float]) -> Spread:

@@ -36,7 +36,7 @@ class Window(NamedTuple):
 class Server:
     """Runs `command` until the block ends; it announces itself as `ephemera serve` does.
 
-    `said` is what it reads on standard input.
+    `said` is what it reads on standard input. It keeps to one core unless it may run `anywhere`.
 
     Raises:
         RuntimeError: it ended, or did not announce itself.
@@ -49,6 +49,7 @@ class Server:
         environment: Mapping[str, str],
         folder: Path | None = None,
         said: str = "",
+        anywhere: bool = False,
     ) -> None:
         self.port = 0
         self._said: list[str] = []
@@ -61,7 +62,8 @@ class Server:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            preexec_fn=cores.pinned(cores.server_core()),  # noqa: PLW1509 - before any thread of ours
+            # Before any thread of ours.
+            preexec_fn=cores.pinned(cores.every_core() if anywhere else cores.server_core()),  # noqa: PLW1509
         )
         assert self._process.stdin is not None  # noqa: S101 - what PIPE means
         with self._process.stdin as configuration:

@@ -24,17 +24,17 @@ KID = thumbprint(JWK)
 KEYS = {"keys": [JWK | {"kid": KID, "alg": "ES256", "use": "sig"}]}
 
 
-def mint() -> str:
-    """Make a token."""
+def mint(*, issuer: str = ISSUER, lifetime: int = 120) -> str:
+    """Make a token that lives for so many seconds."""
     now = int(time.time())
     claims = {
-        "iss": ISSUER,
+        "iss": issuer,
         "sub": "orders",
         "client_id": "orders",
         "aud": AUDIENCE,
         "scope": SCOPE,
         "iat": now,
-        "exp": now + 120,
+        "exp": now + lifetime,
         "jti": base64.urlsafe_b64encode(secrets.token_bytes(16)).rstrip(b"=").decode(),
     }
     return jwt.encode(claims, PRIVATE, "ES256", headers={"typ": "at+jwt", "kid": KID})
