@@ -59,6 +59,7 @@ def issue(listener: socket.socket, tokens: int) -> None:
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        wbufsize = -1  # one packet an answer: with two, the second waits for an acknowledgement
 
         def do_GET(self) -> None:
             self._say(
