@@ -15,10 +15,10 @@ from ephemera_client.errors import (
     ReplayCacheUnavailable,
     TokenReplayed,
 )
-from ephemera_client.http import CaFile
 from ephemera_client.instant import Clock, Instant
 from ephemera_client.replay.claim import AcceptedOnce, Claim
 from ephemera_client.replay.redis_primary import PARTITIONS, TIMES, Attempt, visit
+from ephemera_client.url import CaFile
 from ephemera_client.waiting import TaskWaiter, ThreadWaiter, Waiter
 
 if TYPE_CHECKING:
