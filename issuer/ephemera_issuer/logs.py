@@ -9,11 +9,12 @@ from typing import TextIO
 import structlog
 
 
-def configure_logs(stream: TextIO = sys.stderr) -> None:
-    """Send what the issuer and its libraries log to `stream`.
+def configure_logs(stream: TextIO | None = None) -> None:
+    """Send what the issuer and its libraries log to `stream`, standard error by default.
 
     Tracebacks are plain: frames with their variables would show tokens and secrets.
     """
+    stream = stream or sys.stderr
     shared: list[structlog.types.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,

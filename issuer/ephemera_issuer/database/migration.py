@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -101,6 +102,7 @@ def upgrade(connection: Connection, *, location: str, to: str = "head") -> None:
     command.upgrade(config, to)
 
 
+@cache
 def _revisions() -> list[str]:
     # By the names of their files, which begin with them: a database that is up to date, as at
     # nearly every start, is then known to be so without Alembic.
