@@ -37,7 +37,7 @@ types: $(VENV)/dev.stamp
 contracts: $(VENV)/dev.stamp
 	$(BIN)/lint-imports --no-cache
 
-unit: $(VENV)/dev.stamp $(NODE)/.stamp
+unit: $(VENV)/dev.stamp $(NODE)/.stamp $(PEERS)/.stamp
 	$(BIN)/pytest --numprocesses 2 --dist loadfile --cov --cov-report=term
 
 ROUNDS := 25

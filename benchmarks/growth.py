@@ -23,7 +23,7 @@ def measure(effort: Effort) -> Part:
         small = issuers.prepared(folder / "few")
         few = stack.enter_context(small.serving())
         grown = stack.enter_context(issuers.ephemera(folder / "many", clients=many))
-        two = stack.enter_context(issuers.prepared(folder / "two").serving(workers=2))
+        two = stack.enter_context(small.serving(workers=2))
 
         def asked(issuer: Issuer) -> Callable[[], Window]:
             number = effort.size(_REQUESTS, 40)

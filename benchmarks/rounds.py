@@ -23,14 +23,16 @@ class Spread(NamedTuple):
         return f"{digits(self.median)} ({digits(self.low)}-{digits(self.high)})"
 
 
-def take_turns(variants: Mapping[str, Callable[[], T]], *, rounds: int) -> dict[str, list[T]]:
+def take_turns(
+    variants: Mapping[str, Callable[[], T]], *, rounds: int, warm: bool = True
+) -> dict[str, list[T]]:
     """Run every variant once a round, each round beginning with another one.
 
-    A first round is not counted: it warms caches and opens connections.
+    With `warm`, a first round is not counted: it warms caches and opens connections.
     """
     names = list(variants)
     results: dict[str, list[T]] = {name: [] for name in names}
-    for number in range(-1, rounds):
+    for number in range(-1 if warm else 0, rounds):
         gc.collect()
         for offset in range(len(names)):
             name = names[(number + offset) % len(names)]

@@ -41,6 +41,7 @@ def measure(effort: Effort) -> Part:
         starts = rounds.take_turns(
             {name: started(run) for name, run in runs.items()},
             rounds=min(effort.rounds, effort.size(_STARTS, 1)),
+            warm=not effort.small,
         )
         memory = {name: _loaded(run, effort.size(_LOAD, 100)) for name, run in runs.items()}
     start = rounds.ratio(starts[OURS], starts[PEER])
