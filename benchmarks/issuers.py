@@ -98,8 +98,11 @@ def prepared(folder: Path, *, clients: int = 2, algorithm: str = "ES256") -> Pre
     key = ec.generate_private_key(ec.SECP256R1())
     (folder / "keyed.json").write_text(json.dumps({"keys": [_jwk(key)]}))
     (folder / "registry.toml").write_text(registry(clients))
+    # Installed, its modules are compiled: so let Python keep what it compiles.
     environment = {
-        name: value for name, value in os.environ.items() if not name.startswith("EPHEMERA_")
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("EPHEMERA_") and name != "PYTHONDONTWRITEBYTECODE"
     } | {
         "EPHEMERA_DATABASE_URL": f"sqlite:///{folder / 'ephemera.db'}",
         "EPHEMERA_ISSUER": _NAME,
