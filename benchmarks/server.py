@@ -89,6 +89,10 @@ class Server:
         """Return the bytes that it holds in memory, what it shares with others by its part."""
         return sum(_proportional(number) for number in self._processes())
 
+    def resident(self) -> int:
+        """Return the bytes that its first process has in memory, shared or not: what `ps` says."""
+        return _kilobytes(f"/proc/{self._process.pid}/status", "VmRSS") * 1024
+
     def stop(self) -> None:
         """End it."""
         self._process.terminate()
@@ -135,7 +139,10 @@ def _processor(number: int) -> float:
 
 
 def _proportional(number: int) -> int:
-    rollup = Path(f"/proc/{number}/smaps_rollup").read_text()
-    found = re.search(r"^Pss: +([0-9]+) kB", rollup, re.MULTILINE)
+    return _kilobytes(f"/proc/{number}/smaps_rollup", "Pss") * 1024
+
+
+def _kilobytes(file: str, name: str) -> int:
+    found = re.search(rf"^{name}:\s+([0-9]+) kB", Path(file).read_text(), re.MULTILINE)
     assert found is not None  # noqa: S101 - Linux writes it
-    return int(found[1]) * 1024
+    return int(found[1])

@@ -66,5 +66,5 @@ def _loaded(run: Callable[[], AbstractContextManager[Issuer]], requests: int) ->
         for _ in range(3):
             issuer.server.take(issuer.by_secret(requests))
             issuer.server.take(issuer.by_assertion(requests // 5))
-            looks.append(float(issuer.server.memory()))
+            looks.append(float(issuer.server.resident()))
         return looks
