@@ -16,7 +16,7 @@ export PIP_NO_INPUT := 1
 INSTALL := $(BIN)/python -m pip install --quiet --no-deps --require-hashes --requirement
 PACKAGES := keys client issuer
 
-.PHONY: help demo test lint types contracts unit bench recount soak format fuzz lock clean
+.PHONY: help demo test lint types contracts unit bench recount soak faults format fuzz lock clean
 .DEFAULT_GOAL := help
 
 help: ## List what can be made
@@ -51,6 +51,10 @@ TOKENS := 1000000
 soak: $(VENV)/dev.stamp ## Mint TOKENS tokens on SQLite and on PostgreSQL; their databases must stay as they are
 	@cd tests && ../$(BIN)/python -m system.soak $(TOKENS)
 
+KILLS := 200
+faults: $(VENV)/dev.stamp ## Kill KILLS processes inside their transactions; nothing acknowledged may be lost
+	@cd tests && ../$(BIN)/python -m system.faults $(KILLS)
+
 format: $(VENV)/dev.stamp ## Format the code and mend what can be mended
 	$(BIN)/ruff check --fix-only
 	$(BIN)/ruff format
@@ -69,7 +73,7 @@ COMPILE := $(VENV)-lock/bin/uv pip compile - --universal --python-version 3.11 -
 
 lock: ## Resolve requirements.lock (everything) and requirements-run.lock (what runs) anew
 	test -x $(VENV)-lock/bin/uv || { $(PYTHON) -m venv $(VENV)-lock && $(VENV)-lock/bin/python -m pip install --quiet uv; }
-	printf './%s\n' $(PACKAGES) './client[django,fastapi,flask,grpc,redis,prometheus,opentelemetry]' './issuer[postgresql,redis]' | $(COMPILE) --upgrade --group pyproject.toml:dev --output-file requirements.lock
+	printf './%s\n' $(PACKAGES) './client[django,fastapi,flask,grpc,redis,prometheus,opentelemetry]' './issuer[opentelemetry,postgresql,redis]' | $(COMPILE) --upgrade --group pyproject.toml:dev --output-file requirements.lock
 	printf './%s\n' $(PACKAGES) | $(COMPILE) --constraint requirements.lock --group pyproject.toml:build --output-file requirements-run.lock
 
 clean: ## Remove what this file has made
