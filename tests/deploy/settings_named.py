@@ -7,18 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from ephemera_issuer.cli import app
+from ephemera_issuer.cli import application
 from ephemera_issuer.settings import PREFIX, Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
-FORTHCOMING = {
-    "EPHEMERA_PRIVATE_LISTEN",
-    "EPHEMERA_TLS_CERT_FILE",
-    "EPHEMERA_TLS_KEY_FILE",
-}
 
 
 class NoSuchCommand(Exception):
@@ -30,15 +25,6 @@ def known() -> set[str]:
     return {PREFIX + name.upper() for name in Settings.model_fields}
 
 
-def in_force(environment: Mapping[str, str]) -> dict[str, str]:
-    """An environment without the settings that this version does not have yet."""
-    return {
-        name: value
-        for name, value in environment.items()
-        if name in known() or name not in FORTHCOMING
-    }
-
-
 def parse(arguments: Sequence[str]) -> str:
     """Parse a command line of `ephemera` as the command itself does; the command that it is.
 
@@ -46,7 +32,7 @@ def parse(arguments: Sequence[str]) -> str:
         NoSuchCommand: It names none.
         click.ClickException: It would be refused, with status 2.
     """
-    command: Any = typer.main.get_command(app)
+    command: Any = typer.main.get_command(application())
     rest = list(arguments)
     while names := getattr(command, "commands", None):
         if not rest or rest[0] not in names:

@@ -11,7 +11,6 @@ import typer
 
 from ephemera_client import instant
 from ephemera_issuer.app import create_app
-from ephemera_issuer.development import following
 from ephemera_issuer.ending import Ending
 from ephemera_issuer.errors import SettingsInvalid
 from ephemera_issuer.hardening import harden
@@ -269,6 +268,9 @@ def serve_with(settings: Settings, *, timing: Timing = CONTRACT) -> None:
 
 
 def _develop(settings: Settings, file: Path, *, secrets_dir: Path) -> None:
+    # Reading registry files takes what nothing else here needs.
+    from ephemera_issuer.development import following  # noqa: PLC0415
+
     with (
         _listening(settings) as place,
         _opened(settings, place, CONTRACT) as app,
