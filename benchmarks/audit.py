@@ -33,7 +33,11 @@ def main() -> None:
         }
         bare = stack.enter_context(issuers.bare_starlette())
         ours = {
-            name: stack.enter_context(issuers.ephemera(folder / str(number), settings=settings))
+            name: stack.enter_context(
+                issuers.prepared(
+                    folder / str(number), settings={**issuers.NO_LIMIT_REACHED, **settings}
+                ).serving()
+            )
             for number, (name, settings) in enumerate(kept.items())
         }
         requests = ours["off"].by_secret(REQUESTS)

@@ -13,7 +13,7 @@ from ephemera_issuer.edge.waiting import News
 from ephemera_issuer.errors import AuditBehind, Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from ephemera_client.instant import Clock
     from ephemera_issuer.attempt import Attempt
@@ -60,33 +60,38 @@ class Auditor:
             return
         raise AuditBehind
 
-    async def minted(self, attempt: Attempt, decision: Decision, tokens: Sequence[str]) -> None:
+    async def minted(self, attempt: Attempt, decision: Decision, tokens: list[str]) -> None:
         """Record tokens; when this returns they may be sent.
 
         Raises:
             Unavailable: They may not: the record is to be durable first, and is not in time.
         """
-        self._settle(attempt)
-        number = self._writer.put(
-            partial(record.minted, attempt, decision, tokens),
-            weight=len(tokens),
-            hurry=self._before_answer,
+        # The attempt itself knows more than may be kept for longer than the request.
+        body = partial(
+            record.minted,
+            attempt.began.wall,
+            attempt.address,
+            attempt.known_id,
+            decision,
+            tokens,
         )
+        number = self._writer.put(body, weight=len(tokens), hurry=self._before_answer)
         if self._before_answer and not await self._until(lambda: self._writer.written >= number):
             raise Unavailable("the audit cannot be written")
 
     def refused(self, attempt: Attempt, error: RequestRefused) -> None:
         """Record a refusal; of requests that were turned away, how many they were."""
         if not isinstance(error, AuditBehind):
-            self._settle(attempt)
-            self._writer.put(partial(record.refused, attempt, error))
+            request = record.Request(
+                attempt.began.wall,
+                attempt.address,
+                attempt.known_id,
+                attempt.client_id,
+                attempt.audience,
+            )
+            self._writer.put(partial(record.refused, request, error))
         elif self._away.one_more():
             self._writer.put(self._away.body)
-
-    @staticmethod
-    def _settle(attempt: Attempt) -> str:
-        """Have the request's id looked for here, where others ask for it too."""
-        return attempt.request_id
 
     async def _until(self, holds: Callable[[], bool]) -> bool:
         """Look after each attempt to write whether it holds; False after some seconds."""

@@ -12,7 +12,7 @@ from dataclasses import fields
 from functools import lru_cache
 from hashlib import sha256
 from json.encoder import encode_basestring_ascii as quote
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ephemera_issuer.backup import BackedUp
 from ephemera_issuer.database.migration import Migrated
@@ -24,9 +24,8 @@ from ephemera_issuer.revocation.entries import CutOff, Revocation, RevokedKey, R
 from ephemera_issuer.rotation import KeysWritten
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Mapping
 
-    from ephemera_issuer.attempt import Attempt
     from ephemera_issuer.errors import RequestRefused
     from ephemera_issuer.policy import Decision
     from ephemera_issuer.registry.entries import Entry
@@ -53,16 +52,24 @@ _FINGERPRINT = 12
 """Hexadecimal digits: enough to tell the secrets of one client apart."""
 
 
-def minted(attempt: Attempt, decision: Decision, tokens: Sequence[str]) -> bytes:
-    """Write that tokens were signed, and for whom; made for every mint, so without `json`.
+class Request(NamedTuple):
+    """What is known of a refused request, and may be kept for longer than the request itself."""
 
-    This thread is not the one that serves: the attempt must know its `request_id` already.
-    """
+    at: float
+    address: str | None
+    request_id: str | None
+    client: str | None
+    audience: str | None
+
+
+def minted(
+    at: float, address: str | None, request_id: str | None, decision: Decision, tokens: list[str]
+) -> bytes:
+    """Write that tokens were signed, and for whom; made for every mint, so without `json`."""
     ids = '","'.join([sha256(jti_of(token)).hexdigest() for token in tokens])
     return (
-        f'{{"at":{attempt.began.wall:.3f},"kind":"minted",{_decided(decision)},'
-        f'"kid":"{kid_of(tokens[0])}","jti":["{ids}"],"address":{_text(attempt.address)},'
-        f'"request_id":"{attempt.request_id}"}}'
+        f'{{"at":{at:.3f},"kind":"minted",{_decided(decision)},"kid":"{kid_of(tokens[0])}",'
+        f'"jti":["{ids}"],"address":{_text(address)},"request_id":{_text(request_id)}}}'
     ).encode()
 
 
@@ -75,14 +82,21 @@ def _decided(decision: Decision) -> str:
     )
 
 
-def refused(attempt: Attempt, error: RequestRefused) -> bytes:
+def refused(request: Request, error: RequestRefused) -> bytes:
     """Write that a token request was refused, of whom as far as that is proven, and why."""
-    return (
-        f'{{"at":{attempt.began.wall:.3f},"kind":"refused","client":{_text(attempt.client_id)},'
-        f'"audience":{_text(attempt.audience)},"error":"{error.error}","reason":"{error.reason}",'
-        f'"description":{quote(error.description)},"address":{_text(attempt.address)},'
-        f'"request_id":"{attempt.request_id}"}}'
-    ).encode()
+    return _object(
+        "refused",
+        request.at,
+        {
+            "client": request.client,
+            "audience": request.audience,
+            "error": error.error,
+            "reason": error.reason,
+            "description": error.description,
+            "address": request.address,
+            "request_id": request.request_id,
+        },
+    )
 
 
 def turned_away(*, at: float, since: float, count: int) -> bytes:
