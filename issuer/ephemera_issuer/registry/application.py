@@ -12,11 +12,12 @@ from ephemera_issuer.registry.secrets import settling
 from ephemera_issuer.registry.store import read_registry, write_changes
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from ephemera_issuer.database import Database
     from ephemera_issuer.registry.declarations import Declarations
+    from ephemera_issuer.registry.entries import Registry
     from ephemera_issuer.registry.secrets import SecretsDirectory
 
 
@@ -26,6 +27,27 @@ class Applied(NamedTuple):
     changes: tuple[Change, ...]
     version: int
     secret_files: Mapping[str, Path]
+
+
+def change(
+    database: Database,
+    plan: Callable[[Registry], Sequence[Change]],
+    *,
+    dry_run: bool = False,
+) -> Applied:
+    """Write what `plan` makes of the registry, in the transaction that it was read in.
+
+    Whatever `plan` raises, nothing is written. A dry run reads, and asks `plan` as well.
+
+    Raises:
+        DatabaseUnusable: Nothing could be written.
+    """
+    with database.read() if dry_run else database.write() as connection:
+        registry = read_registry(connection)
+        changes = tuple(plan(registry))
+        writing = changes and not dry_run
+        version = write_changes(connection, changes) if writing else registry.version
+    return Applied(changes, version, {})
 
 
 def apply(

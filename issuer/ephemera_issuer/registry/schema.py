@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ephemera_issuer.policy import MAXIMUM_LIFETIME
 from ephemera_issuer.registry import syntax
 from ephemera_issuer.registry.declarations import (
+    AdminDeclaration,
     AudienceDeclaration,
     ClientDeclaration,
     GrantDeclaration,
@@ -55,9 +56,14 @@ def _credentials(
         yield place.problem("", "needs a credential: secret, jwks_file or jwks_uri")
     if {"jwks_file", "jwks_uri"} <= entry.keys():
         yield place.problem("jwks_uri", "cannot stand beside jwks_file: keys come from one place")
+    yield from _keys(entry, values, place)
+
+
+def _keys(_entry: Mapping[str, object], values: dict[str, Any], place: Place) -> Iterator[Problem]:
+    """Read the keys in the files that are named; their kids are different ones."""
     keys: list[ClientKey] = []
     folder = Path(place.file).parent
-    names = values.pop("jwks_file", ())
+    names = values.pop("jwks_file", None) or ()
     for name in names:
         try:
             keys += read_keys(folder / name)
@@ -105,5 +111,14 @@ ENTRIES: Mapping[str, Entries] = {
         GrantDeclaration,
         ("client", "audience"),
         _nothing_more,
+    ),
+    "admins": Entries(
+        {
+            "id": Field(syntax.client_id, required=True),
+            "jwks_file": Field(syntax.file_names, required=True),
+        },
+        AdminDeclaration,
+        ("id",),
+        _keys,
     ),
 }
