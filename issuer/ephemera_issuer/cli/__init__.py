@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from ephemera_issuer.cli import clients, keys
+from ephemera_issuer.cli.administration import choose
 from ephemera_issuer.cli.apply import apply
 from ephemera_issuer.cli.backup import backup, restore
 from ephemera_issuer.cli.demo import demo
@@ -31,6 +32,7 @@ app = typer.Typer(
     # A traceback of typer's would show local variables, and with them secrets.
     pretty_exceptions_enable=False,
 )
+app.callback()(choose)
 app.command()(init)
 app.command()(serve)
 app.command()(apply)

@@ -11,7 +11,8 @@ import typer
 from ephemera_client import instant
 from ephemera_issuer import backup as backups
 from ephemera_issuer import restoration
-from ephemera_issuer.cli.output import Json, moment, print_json
+from ephemera_issuer.admin.documents import moment
+from ephemera_issuer.cli.output import Json, print_json
 from ephemera_issuer.database import connect
 from ephemera_issuer.sealing_key import sealing_keys_for_new
 from ephemera_issuer.settings import Settings

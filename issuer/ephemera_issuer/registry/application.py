@@ -69,7 +69,7 @@ def apply(
         registry = read_registry(connection)
         changes, without_secret = difference(declared, registry, prune=prune)
         hashes = _make_secrets(without_secret, secrets)
-        changes = tuple(_with_secret(change, hashes) for change in changes)
+        changes = with_secrets(changes, hashes)
         version = write_changes(connection, changes) if changes else registry.version
     files = {client: secrets.file(client) for client in hashes} if secrets else {}
     return Applied(changes, version, files)
@@ -82,6 +82,11 @@ def _make_secrets(clients: Sequence[str], secrets: SecretsDirectory | None) -> M
             "say where it should go with --secrets-dir"
         )
     return {client: secrets.prepare(client) for client in clients} if secrets else {}
+
+
+def with_secrets(changes: Sequence[Change], hashes: Mapping[str, bytes]) -> tuple[Change, ...]:
+    """Give the clients named in `hashes` their first secret, by its digest."""
+    return tuple(_with_secret(change, hashes) for change in changes)
 
 
 def _with_secret(change: Change, hashes: Mapping[str, bytes]) -> Change:

@@ -79,11 +79,25 @@ class SecretsDirectory:
         file = self.file(client)
         try:
             self._path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if not file.exists() or _digest(file.read_bytes().strip()) in live:
+            if not file.exists() or digest(file.read_bytes().strip()) in live:
                 return self._write(client)
         except OSError as error:
             raise SecretFileProblem(f"{error.filename or file}: {error.strerror}") from error
         raise SecretFileProblem(f"{file}: holds no live secret of this client; move it away")
+
+    def receive(self, client: str, secret: str) -> Path:
+        """Write a secret that an issuer has made into the client's file, in place of the one there.
+
+        Raises:
+            SecretFileProblem: It cannot be written; the secret is in force all the same.
+        """
+        try:
+            self._path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._create(client, secret.encode())
+            (self._path / f"{client}{_NEW}").replace(self.file(client))
+        except OSError as error:
+            raise SecretFileProblem(f"{self.file(client)}: {error.strerror}") from error
+        return self.file(client)
 
     def settle(self, clients: Mapping[str, Client]) -> None:
         """Keep the provisional files whose secrets were committed, and delete the others.
@@ -99,7 +113,7 @@ class SecretsDirectory:
             committed = False
             try:
                 committed = bool(
-                    client and _digest(provisional.read_bytes()) in client.secret_hashes
+                    client and digest(provisional.read_bytes()) in client.secret_hashes
                 )
                 if client and committed:
                     provisional.replace(self.file(client.id))
@@ -110,7 +124,11 @@ class SecretsDirectory:
                 raise SecretFileProblem(f"{provisional}: {error.strerror}{advice}") from error
 
     def _write(self, client: str) -> bytes:
-        secret = secrets.token_urlsafe(_SECRET_BYTES).encode()
+        secret = generate()
+        self._create(client, secret)
+        return digest(secret)
+
+    def _create(self, client: str, secret: bytes) -> None:
         descriptor = os.open(
             self._path / f"{client}{_NEW}", os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600
         )
@@ -123,7 +141,6 @@ class SecretsDirectory:
             os.fsync(directory)
         finally:
             os.close(directory)
-        return _digest(secret)
 
     def _adopt(self, file: Path) -> bytes:
         with file.open("rb") as stream:
@@ -133,10 +150,16 @@ class SecretsDirectory:
             raise SecretFileProblem(f"{file}: others can read it; chmod it to 0600")
         if not _SECRET.fullmatch(secret):
             raise SecretFileProblem(f"{file}: does not hold a generated secret")
-        return _digest(secret)
+        return digest(secret)
 
 
-def _digest(secret: bytes) -> bytes:
+def generate() -> bytes:
+    """Make a secret of 256 bits."""
+    return secrets.token_urlsafe(_SECRET_BYTES).encode()
+
+
+def digest(secret: bytes) -> bytes:
+    """What of a secret goes into the registry: its SHA-256."""
     return hashlib.sha256(secret).digest()
 
 
