@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
-from pydantic import ConfigDict, PlainValidator, RootModel, WithJsonSchema
+from pydantic import ConfigDict, PlainValidator, RootModel, WithJsonSchema, model_validator
 
 from ephemera_issuer.admin.api.call import Answer, Answering, Body, Operation, Trying
 from ephemera_issuer.admin.api.lists import Paged, cursor, read_cursor
@@ -68,6 +68,12 @@ class RevokeTokens(Body):
     client: ClientId = None
     audience: AudienceId = None
     issued_before: Time = None
+
+    @model_validator(mode="after")
+    def _names_whose(self) -> Self:
+        if self.client is None and self.audience is None:
+            raise ValueError("name a client, an audience, or both")
+        return self
 
 
 class RevocationBody(RootModel[RevokeToken | RevokeTokens]):
