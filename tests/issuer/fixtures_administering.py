@@ -16,10 +16,12 @@ import httpx
 import uvicorn
 from issuer.fixtures_minting import NOW
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.routing import Mount
 
 from ephemera_client import PrivateKeyJWT, SingleProcessReplayCache, instant
 from ephemera_issuer.admin.api import admin_routes
+from ephemera_issuer.admin.api.problems import http_refusal
 from ephemera_issuer.app import create_app
 from ephemera_issuer.registry.application import apply
 from ephemera_issuer.registry.file import read_files
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
+    from starlette.requests import Request
+    from starlette.responses import Response
     from starlette.types import ASGIApp, Receive, Scope, Send
 
     from ephemera_client import ReplayCache
@@ -183,13 +187,17 @@ def staged(
 
 
 @contextlib.contextmanager
-def administered(url: str, *, sealing_key_file: Path | None = None) -> Iterator[Served]:
-    """Serve the issuer whose database is at `url`, with real clocks, until the block ends."""
+def administered(
+    url: str, folder: Path, *, sealing_key_file: Path | None = None
+) -> Iterator[Served]:
+    """Serve the issuer whose database is at `url`, filled, with real clocks."""
     settings = Settings(database_url=url, sealing_key_file=sealing_key_file)
     with (
         closing(open_keeper(settings, issuer=ISSUER, clock=instant.read)) as keeper,
         serving(application(keeper)) as here,
     ):
+        fill(folder, keeper.database)
+        keeper.refresh()
         yield Served(here, keeper, instant.read)
 
 
@@ -220,7 +228,16 @@ def application(
         clock=clock,
     )
     open_to_all = create_app(keeper, issuer=ISSUER, ledger=ledger, clock=clock)
-    return Starlette(routes=[*private, Mount("/", open_to_all)], lifespan=lifespan)
+
+    async def nowhere(_request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        return http_refusal(error)
+
+    return Starlette(
+        routes=[*private, Mount("/", open_to_all)],
+        lifespan=lifespan,
+        exception_handlers={HTTPException: nowhere},
+    )
 
 
 @contextlib.contextmanager

@@ -114,6 +114,7 @@ OPERATIONS = (
         do=_put,
         query=Trying,
         body=AudienceBody,
+        example={"scopes": ["invoices:read", "invoices:write"], "max_lifetime": 300},
         answer=Changed,
         answers=CREATED_OR_CHANGED,
         conditional="must",

@@ -138,6 +138,7 @@ class Operation:
     Attributes:
         path: With its parameters in braces; `:path` after the last one lets it hold slashes.
         do: Runs on a thread of its own.
+        example: A body.
         answers: The status and the meaning of each good answer.
         refusals: The statuses of refusals besides those that every operation has.
         conditional: Whether it heeds preconditions, and whether it demands them.
@@ -152,6 +153,7 @@ class Operation:
     answer: type[BaseModel]
     query: type[Query] = Query
     body: type[Body] | Any = None
+    example: Any = None
     answers: Mapping[int, str] = field(default_factory=lambda: {200: "As asked."})
     refusals: frozenset[int] = frozenset()
     conditional: Conditional = "no"

@@ -18,7 +18,7 @@ from ephemera_issuer.admin.api.registry import (
     find,
     told,
 )
-from ephemera_issuer.admin.api.rules import Jwk
+from ephemera_issuer.admin.api.rules import EXAMPLE_JWK, Jwk
 from ephemera_issuer.registry.clients import (
     adding_key,
     dropping_key,
@@ -141,6 +141,7 @@ OPERATIONS = (
         do=_add_key,
         query=Trying,
         body=KeyBody,
+        example={"jwk": EXAMPLE_JWK},
         answer=Changed,
         answers={200: "It is there already, or could be added; a dry run.", 201: "Added."},
         refusals=_REFUSALS,

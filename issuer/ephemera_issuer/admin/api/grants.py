@@ -125,6 +125,7 @@ OPERATIONS = (
         do=_put,
         query=Trying,
         body=GrantBody,
+        example={"scopes": ["invoices:read"]},
         answer=Changed,
         answers=CREATED_OR_CHANGED,
         conditional="must",

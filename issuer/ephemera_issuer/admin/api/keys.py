@@ -162,6 +162,7 @@ OPERATIONS = (
         do=_rotate,
         query=Trying,
         body=RotationBody,
+        example={"emergency": True},
         answer=KeysChanged,
         refusals=frozenset({409}),
         conditional="must",

@@ -25,6 +25,12 @@ _NAMES: dict[str, dict[str, Any]] = {
     "kid": {"type": "string", "minLength": 1, "maxLength": 256},
     "which": _WHICH,
 }
+_EXAMPLES = {
+    "client": "orders",
+    "audience": "https://billing.internal",
+    "kid": "0S9w3jyp9QW3pZH7qMJGzYWVdR_lCqk66Mdbljr59Uc",
+    "which": "oldest",
+}
 _MEANINGS = {
     400: "The request cannot be read.",
     401: "No administrator has proved to send it, or an assertion was used twice.",
@@ -95,7 +101,12 @@ def _operation(operation: Operation) -> dict[str, Any]:
     if operation.body is not None:
         described["requestBody"] = {
             "required": True,
-            "content": {"application/json": {"schema": _reference(operation.body)}},
+            "content": {
+                "application/json": {
+                    "schema": _reference(operation.body),
+                    "examples": {"usual": {"value": operation.example}},
+                }
+            },
         }
     return described
 
@@ -104,6 +115,8 @@ def _refusals(operation: Operation) -> frozenset[int]:
     refusals = _ALWAYS | operation.refusals
     if operation.body is not None:
         refusals |= {413, 415}
+    if "{" in operation.path:
+        refusals |= {404}
     if operation.conditional != "no":
         refusals |= {412}
     if operation.conditional == "must":
@@ -113,18 +126,27 @@ def _refusals(operation: Operation) -> frozenset[int]:
 
 def _path_parameters(operation: Operation) -> Iterator[dict[str, Any]]:
     for name, _ in _PARAMETER.findall(operation.path):
-        yield {"name": name, "in": "path", "required": True, "schema": _NAMES[name]}
+        yield {
+            "name": name,
+            "in": "path",
+            "required": True,
+            "schema": _NAMES[name],
+            "examples": {"usual": {"value": _EXAMPLES[name]}},
+        }
 
 
 def _query_parameters(operation: Operation) -> Iterator[dict[str, Any]]:
     schema = TypeAdapter(operation.query).json_schema()
     for name, described in schema.get("properties", {}).items():
-        yield {
+        parameter = {
             "name": name,
             "in": "query",
             "required": name in schema.get("required", ()),
             "schema": _present(described),
         }
+        if parameter["required"]:
+            parameter["examples"] = {"usual": {"value": _EXAMPLES[name]}}
+        yield parameter
 
 
 def _present(described: dict[str, Any]) -> dict[str, Any]:
@@ -142,6 +164,7 @@ def _preconditions(operation: Operation) -> Iterator[dict[str, Any]]:
             "in": "header",
             "required": False,
             "schema": tags,
+            "examples": {"whatever": {"value": "*"}},
             "description": "The ETag that was seen.",
         }
     if operation.method == "PUT" and operation.conditional == "must":

@@ -175,6 +175,7 @@ OPERATIONS = (
         do=_revoke,
         query=Trying,
         body=RevocationBody,
+        example={"client": "orders", "audience": "https://billing.internal"},
         answer=Revoked,
         answers={200: "It could be; a dry run.", 201: "Revoked."},
         refusals=frozenset({404}),

@@ -35,6 +35,13 @@ JWK: dict[str, Any] = {
     "properties": {"kty": {"enum": ["EC", "OKP", "RSA"]}, "kid": {"type": "string"}},
     "description": "A public key for ES256, EdDSA or RS256 (RFC 7517 §4), with a kid.",
 }
+EXAMPLE_JWK: dict[str, Any] = {
+    "kty": "EC",
+    "crv": "P-256",
+    "x": "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",
+    "y": "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0",
+    "kid": "2026-01",
+}
 
 
 def _rule(check: Callable[[object], Any], schema: dict[str, Any]) -> Any:
