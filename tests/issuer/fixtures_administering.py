@@ -32,6 +32,7 @@ from ephemera_keys import generate, pem, public_jwk
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
+    from multiprocessing.connection import Connection
     from pathlib import Path
 
     from starlette.requests import Request
@@ -101,6 +102,11 @@ class Administrator:
         self._name = name
         self._credential = credential(key, served.clock)
 
+    @classmethod
+    def at(cls, url: str) -> Administrator:
+        """One that knows no more of an issuer than where it is."""
+        return cls(Served(url, None, instant.read))
+
     def assertion(self, audience: str = AUDIENCE) -> str:
         return self._credential.prove(self._name, issuer=audience).form["client_assertion"]
 
@@ -116,20 +122,35 @@ class Administrator:
         status: int = 200,
         headers: dict[str, str] | None = None,
     ) -> httpx.Response:
+        answer = self.try_(
+            method, path, body, match=match, new=new, dry_run=dry_run, headers=headers
+        )
+        assert answer.status_code == status, answer.text
+        return answer
+
+    def try_(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        match: str | None = None,
+        new: bool = False,
+        dry_run: bool = False,
+        headers: dict[str, str] | None = None,
+    ) -> httpx.Response:
         sent = {"Authorization": f"Bearer {self.assertion()}", **(headers or {})}
         if match is not None:
             sent["If-Match"] = match
         if new:
             sent["If-None-Match"] = "*"
-        answer = self.http.request(
+        return self.http.request(
             method,
             f"/admin/v1{path}",
             json=body,
             params={"dry_run": "true"} if dry_run else None,
             headers=sent,
         )
-        assert answer.status_code == status, answer.text
-        return answer
 
     def tag(self, path: str) -> str:
         return self("GET", path).headers["etag"]
@@ -151,7 +172,7 @@ class Served:
     """Where an issuer is, public and private endpoints alike, and what it answers from."""
 
     url: str
-    keeper: SnapshotKeeper
+    keeper: SnapshotKeeper | None
     clock: Clock
 
 
@@ -188,16 +209,17 @@ def staged(
 
 @contextlib.contextmanager
 def administered(
-    url: str, folder: Path, *, sealing_key_file: Path | None = None
+    url: str, folder: Path | None = None, *, sealing_key_file: Path | None = None
 ) -> Iterator[Served]:
-    """Serve the issuer whose database is at `url`, filled, with real clocks."""
+    """Serve the issuer whose database is at `url`, with real clocks; filled, with a `folder`."""
     settings = Settings(database_url=url, sealing_key_file=sealing_key_file)
     with (
         closing(open_keeper(settings, issuer=ISSUER, clock=instant.read)) as keeper,
         serving(application(keeper)) as here,
     ):
-        fill(folder, keeper.database)
-        keeper.refresh()
+        if folder is not None:
+            fill(folder, keeper.database)
+            keeper.refresh()
         yield Served(here, keeper, instant.read)
 
 
@@ -238,6 +260,14 @@ def application(
         lifespan=lifespan,
         exception_handlers={HTTPException: nowhere},
     )
+
+
+def replica(url: str, key: Path, told: Connection) -> None:
+    """One replica, until nobody holds the other end of `told`."""
+    with administered(url, sealing_key_file=key) as running:
+        told.send(running.url)
+        with contextlib.suppress(EOFError):
+            told.recv()
 
 
 @contextlib.contextmanager
