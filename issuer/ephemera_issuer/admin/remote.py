@@ -76,11 +76,11 @@ class ServerAdministration:
 
     def roll_secret(self, client: str, secrets_dir: Path) -> Path:
         """Give a client a second secret, and return the file that holds it."""
-        made = self._conditionally("POST", f"{_client(client)}/secrets", seen=_client(client))
-        # Only now: until here nothing is lost where there is no place for it.
-        return SecretsDirectory(secrets_dir, reuse=False).receive(
-            client, made.json()["client_secret"]
-        )
+        # Room first: a secret that is made and cannot be kept is lost.
+        with SecretsDirectory(secrets_dir, reuse=False).receiving(client) as write:
+            made = self._conditionally("POST", f"{_client(client)}/secrets", seen=_client(client))
+            secret: str = made.json()["client_secret"]
+            return write(secret)
 
     def drop_secret(self, client: str, *, oldest: bool) -> None:
         """Take one of a client's two secrets away."""

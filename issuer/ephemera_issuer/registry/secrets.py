@@ -18,7 +18,7 @@ from ephemera_issuer.errors import DatabaseUnusable, SecretFileProblem
 from ephemera_issuer.registry.store import read_registry
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping
     from pathlib import Path
 
     from sqlalchemy import Connection
@@ -85,19 +85,40 @@ class SecretsDirectory:
             raise SecretFileProblem(f"{error.filename or file}: {error.strerror}") from error
         raise SecretFileProblem(f"{file}: holds no live secret of this client; move it away")
 
-    def receive(self, client: str, secret: str) -> Path:
-        """Write a secret that an issuer has made into the client's file, in place of the one there.
+    @contextlib.contextmanager
+    def receiving(self, client: str) -> Iterator[Callable[[str], Path]]:
+        """Make room for a secret that an issuer elsewhere makes for a client.
+
+        What the block is given writes it, in place of the client's file. Without that, everything
+        is as it was.
 
         Raises:
-            SecretFileProblem: It cannot be written; the secret is in force all the same.
+            SecretFileProblem: There is no room, so that none should be made; or it cannot be
+                written after all, and is in force all the same.
         """
+        file, provisional = self.file(client), self._path / f"{client}{_NEW}"
         try:
             self._path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._create(client, secret.encode())
-            (self._path / f"{client}{_NEW}").replace(self.file(client))
+            descriptor = os.open(provisional, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
         except OSError as error:
-            raise SecretFileProblem(f"{self.file(client)}: {error.strerror}") from error
-        return self.file(client)
+            raise SecretFileProblem(f"{provisional}: {error.strerror}") from error
+
+        def write(secret: str) -> Path:
+            try:
+                os.write(descriptor, secret.encode())
+                os.fsync(descriptor)
+                provisional.replace(file)
+            except OSError as error:
+                raise SecretFileProblem(
+                    f"{file}: {error.strerror}; the newest secret of {client} is lost: drop it"
+                ) from error
+            return file
+
+        try:
+            yield write
+        finally:
+            os.close(descriptor)
+            provisional.unlink(missing_ok=True)
 
     def settle(self, clients: Mapping[str, Client]) -> None:
         """Keep the provisional files whose secrets were committed, and delete the others.
@@ -125,10 +146,6 @@ class SecretsDirectory:
 
     def _write(self, client: str) -> bytes:
         secret = generate()
-        self._create(client, secret)
-        return digest(secret)
-
-    def _create(self, client: str, secret: bytes) -> None:
         descriptor = os.open(
             self._path / f"{client}{_NEW}", os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600
         )
@@ -141,6 +158,7 @@ class SecretsDirectory:
             os.fsync(directory)
         finally:
             os.close(directory)
+        return digest(secret)
 
     def _adopt(self, file: Path) -> bytes:
         with file.open("rb") as stream:
