@@ -216,7 +216,7 @@ class Settings(BaseSettings):
 
 
 def _unknown_names(fields: set[str]) -> list[str]:
-    known = sorted([*(field.upper() for field in fields), *_COMMAND])
+    known = [*sorted(field.upper() for field in fields), *_COMMAND]
     problems = []
     for name in sorted(os.environ):
         upper = name.upper()

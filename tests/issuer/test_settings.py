@@ -285,3 +285,14 @@ def test_every_wrong_setting_is_told_at_once_and_a_password_never() -> None:
 )
 def test_loopback_is_this_machine_only(host: str, *, loopback: bool) -> None:
     assert is_loopback(host) is loopback
+
+
+def test_names_of_the_command_are_known_and_a_near_one_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("ID", "KEY_FILE", "CA_FILE"):
+        monkeypatch.setenv(f"EPHEMERA_ADMIN_{name}", "ops")
+    assert Settings().issuer is None
+    monkeypatch.setenv("EPHEMERA_ADMIN_KEY_FIEL", "ops.pem")
+    with pytest.raises(SettingsInvalid, match=r"did you mean EPHEMERA_ADMIN_KEY_FILE\?"):
+        Settings()
