@@ -186,6 +186,11 @@ class RequestRefused(IssuerError):
         self.description = description
         super().__init__(f"{error}: {description}")
 
+    @property
+    def reason(self) -> str:
+        """One of a closed set of names, for whoever counts or records refusals."""
+        return self.error
+
 
 class PolicyRefused(RequestRefused):
     """Policy refuses a request of a known client; `rule` says which part of it."""
@@ -193,6 +198,11 @@ class PolicyRefused(RequestRefused):
     def __init__(self, error: RefusalCode, description: str, *, rule: Rule) -> None:
         self.rule = rule
         super().__init__(error, description)
+
+    @property
+    def reason(self) -> str:
+        """The name of the rule."""
+        return self.rule.value
 
 
 class Unavailable(RequestRefused):

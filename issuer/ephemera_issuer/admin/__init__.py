@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
     from ephemera_issuer.admin.documents import Document
+
+PATH: Final = "/admin/v1"
 
 
 class Administration(Protocol):

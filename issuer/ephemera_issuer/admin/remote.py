@@ -12,7 +12,7 @@ import httpx
 from ephemera_client import PrivateKeyJWT
 from ephemera_client.errors import ConfigurationError
 from ephemera_client.http import tls_context
-from ephemera_issuer.admin import documents
+from ephemera_issuer.admin import PATH, documents
 from ephemera_issuer.admin.documents import moment
 from ephemera_issuer.authentication.assertion import administration
 from ephemera_issuer.errors import AdministrationRefused
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
     from ephemera_issuer.admin.documents import Document
 
-PATH = "/admin/v1"
 _SECONDS = 30
 _UNCHANGED = 412
 _AGAIN = 3

@@ -56,8 +56,7 @@ class TokenEndpoint:
 
         An error of our own is answered too, and raised for the server to log.
         """
-        peer = scope.get("client")
-        attempt = Attempt(self._clock(), peer[0] if peer else None)
+        attempt = Attempt(self._clock(), scope)
         try:
             authorization = credentials(scope["headers"])
             body = await read(receive)
@@ -127,6 +126,7 @@ class TokenEndpoint:
         return _granted(decision, tokens)
 
     def _tell(self, attempt: Attempt, error: RequestRefused) -> None:
+        attempt.reason = error.reason
         for observer in self._observers:
             observer.refused(attempt, error)
 

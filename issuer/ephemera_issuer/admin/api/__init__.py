@@ -13,6 +13,7 @@ from starlette.responses import Response
 from starlette.routing import Mount, Route
 
 from ephemera_client import instant
+from ephemera_issuer.admin import PATH
 from ephemera_issuer.admin.api import (
     audiences,
     clients,
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
     from ephemera_issuer.admin.api.endpoint import Witness
     from ephemera_keys import Algorithm
 
-PATH = "/admin/v1"
 OPERATIONS: tuple[Operation, ...] = (
     *status.OPERATIONS,
     *clients.OPERATIONS,
