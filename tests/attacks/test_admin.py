@@ -29,7 +29,7 @@ from issuer.fixtures_minting import NOW, basic
 from ephemera_client import RedisReplayCache
 from ephemera_issuer.mint import mint_several
 from ephemera_issuer.policy import Decision, Rule
-from ephemera_keys import generate
+from ephemera_keys import LocalSigner, generate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,7 +51,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 @pytest.fixture
 def ops(served: Served) -> Iterator[Administrator]:
-    administrator = Administrator(served)
+    administrator = Administrator(served.url, clock=served.clock)
     with administrator.http:
         yield administrator
 
@@ -114,7 +114,8 @@ def test_an_assertion_signed_by_the_issuer_administers_nothing(
     snapshot = served.keeper.current
     assert snapshot is not None
     signer = snapshot.signer
-    private = signer._key  # type: ignore[attr-defined]
+    assert isinstance(signer, LocalSigner)
+    private = signer._key
     for kid in (signer.kid, public(ADMIN_KEY)["kid"], None):
         forged = assertion(private, header={"kid": kid})
         assert_refused(present(ops, f"Bearer {forged}"))
@@ -318,7 +319,7 @@ def test_on_an_old_snapshot_nobody_administers(tmp_path: Path) -> None:
 def test_neither_assertions_nor_secrets_are_written_to_the_log(
     served: Served, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    administrator = Administrator(served)
+    administrator = Administrator(served.url, clock=served.clock)
     with administrator.http:
         raw = assertion()
         present(administrator, f"Bearer {raw}")

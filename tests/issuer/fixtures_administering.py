@@ -97,15 +97,17 @@ def fill(folder: Path, database: Database, text: str = REGISTRY) -> None:
 class Administrator:
     """Sends requests, each with an assertion of its own."""
 
-    def __init__(self, served: Served, *, name: str = "ops", key: Any = ADMIN_KEY) -> None:
-        self.http = httpx.Client(base_url=served.url, trust_env=False, timeout=30)
+    def __init__(
+        self,
+        url: str,
+        *,
+        clock: Clock = instant.read,
+        name: str = "ops",
+        key: Any = ADMIN_KEY,
+    ) -> None:
+        self.http = httpx.Client(base_url=url, trust_env=False, timeout=30)
         self._name = name
-        self._credential = credential(key, served.clock)
-
-    @classmethod
-    def at(cls, url: str) -> Administrator:
-        """One that knows no more of an issuer than where it is."""
-        return cls(Served(url, None, instant.read))
+        self._credential = credential(key, clock)
 
     def assertion(self, audience: str = AUDIENCE) -> str:
         return self._credential.prove(self._name, issuer=audience).form["client_assertion"]
@@ -172,7 +174,7 @@ class Served:
     """Where an issuer is, public and private endpoints alike, and what it answers from."""
 
     url: str
-    keeper: SnapshotKeeper | None
+    keeper: SnapshotKeeper
     clock: Clock
 
 

@@ -43,7 +43,7 @@ def served(stage: Stage, tmp_path: Path) -> Iterator[Served]:
 
 @pytest.fixture
 def ops(served: Served) -> Iterator[Administrator]:
-    administrator = Administrator(served)
+    administrator = Administrator(served.url, clock=served.clock)
     with administrator.http:
         yield administrator
 
@@ -63,7 +63,7 @@ def standing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 def seeing(standing: Served) -> Iterator[Administrator]:
     """An administrator whose requests change nothing."""
     before = standing.keeper.refresh()
-    administrator = Administrator(standing)
+    administrator = Administrator(standing.url, clock=standing.clock)
     with administrator.http:
         yield administrator
     after = standing.keeper.refresh()
@@ -566,7 +566,7 @@ def test_an_administrator_that_a_file_removes_is_refused_and_the_next_is_not(
     apply_text(served.keeper.database, tmp_path, text, prune=True, reuse=True)
     served.keeper.refresh()
     problem(ops("GET", "/status", status=401), "unauthenticated")
-    heir = Administrator(served, name="next")
+    heir = Administrator(served.url, clock=served.clock, name="next")
     with heir.http:
         assert heir.json("/status")["administrator"] == "next"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import requests
@@ -36,7 +36,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 @pytest.fixture(scope="module")
 def ops(served: Served) -> Iterator[Administrator]:
-    administrator = Administrator(served)
+    administrator = Administrator(served.url, clock=served.clock)
     with administrator.http:
         yield administrator
 
@@ -61,7 +61,7 @@ ANSWERED: dict[str, set[int]] = defaultdict(set)
     phases=[Phase.explicit, Phase.generate],
 )
 def test_what_the_document_says_is_what_happens(
-    case: Case, ops: Administrator, session: requests.Session
+    case: Case[Any], ops: Administrator, session: requests.Session
 ) -> None:
     response = case.call_and_validate(
         base_url=f"{ops.http.base_url}/admin/v1",

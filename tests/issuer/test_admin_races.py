@@ -58,7 +58,7 @@ def replicas(
 
 def at_once(urls: list[str], ask: Any) -> list[Any]:
     """Ask from several threads, of one replica and the other in turn."""
-    administrators = [Administrator.at(urls[number % len(urls)]) for number in range(AT_ONCE)]
+    administrators = [Administrator(urls[number % len(urls)]) for number in range(AT_ONCE)]
     together = threading.Barrier(AT_ONCE)
     try:
 
@@ -76,7 +76,7 @@ def at_once(urls: list[str], ask: Any) -> list[Any]:
 
 def test_of_those_who_saw_the_same_one_changes_it(replicas: list[str]) -> None:
     """Each wants another lifetime, so that whose change was made can be read off it."""
-    first = Administrator.at(replicas[0])
+    first = Administrator(replicas[0])
     with first.http:
         before = first.json("/grants")["registry_version"]
         for number in range(ROUNDS):
@@ -104,7 +104,7 @@ def test_of_those_who_make_the_same_anew_one_does(replicas: list[str]) -> None:
 
 
 def test_of_those_who_ask_for_a_second_secret_one_gets_it(replicas: list[str]) -> None:
-    first = Administrator.at(replicas[0])
+    first = Administrator(replicas[0])
     with first.http:
         tag = first.tag("/clients/orders")
         answers = at_once(
@@ -115,7 +115,7 @@ def test_of_those_who_ask_for_a_second_secret_one_gets_it(replicas: list[str]) -
 
 
 def test_keys_rotate_once_for_those_who_saw_the_same(replicas: list[str]) -> None:
-    first = Administrator.at(replicas[0])
+    first = Administrator(replicas[0])
     with first.http:
         tag = first.tag("/keys")
         answers = at_once(

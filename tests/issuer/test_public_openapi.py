@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import requests
@@ -52,7 +52,7 @@ def session() -> Iterator[requests.Session]:
     phases=[Phase.explicit, Phase.generate],
 )
 def test_what_the_document_says_is_what_happens(
-    case: Case, place: tuple[Served, str], session: requests.Session
+    case: Case[Any], place: tuple[Served, str], session: requests.Session
 ) -> None:
     served, secret = place
     response = case.call_and_validate(
