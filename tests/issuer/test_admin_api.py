@@ -9,6 +9,7 @@ import pytest
 from issuer.fixtures_administering import (
     BILLING,
     CLIENT_KEY,
+    ISSUER,
     REGISTRY,
     Administrator,
     Served,
@@ -21,11 +22,22 @@ from issuer.fixtures_administering import (
 )
 from issuer.fixtures_registry import apply_text
 
+from ephemera_client import SingleProcessReplayCache
+from ephemera_issuer.admin.api import create_admin_app
+from ephemera_issuer.admin.api.endpoint import Act
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from ephemera_issuer.snapshot import Snapshot
+
 LEDGER = "https://ledger.internal"
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
 
 
 @pytest.fixture(scope="module")
@@ -580,3 +592,68 @@ def test_what_the_api_grants_is_what_a_token_carries(
     answer = ask(served, "orders", secret).json()
     assert answer["scope"] == "invoices:read invoices:write"
     assert answer["expires_in"] == 45
+
+
+class Failing:
+    """Keeps a snapshot, and no database."""
+
+    def __init__(self, current: Snapshot) -> None:
+        self.current = current
+
+    def __getattr__(self, name: str) -> Any:
+        raise LookupError(f"the keeper lost its {name}")
+
+
+class Acts(list[Act]):
+    """What a witness was told."""
+
+    def acted(self, act: Act) -> None:
+        self.append(act)
+
+
+@pytest.mark.anyio
+async def test_an_error_that_nobody_foresaw_is_a_problem_without_details(
+    standing: Served, anyio_backend: str
+) -> None:
+    assert anyio_backend == "asyncio"
+    assert standing.keeper.current is not None
+    acts = Acts()
+    app = create_admin_app(
+        Failing(standing.keeper.current),  # type: ignore[arg-type]
+        issuer=ISSUER,
+        ledger=SingleProcessReplayCache(clock=standing.clock),
+        algorithm="ES256",
+        rotate_every=None,
+        witnesses=[acts],
+        clock=standing.clock,
+    )
+    administrator = Administrator(standing.url, clock=standing.clock)
+    headers = {"Authorization": f"Bearer {administrator.assertion()}"}
+    administrator.http.close()
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://elsewhere.test") as http:
+        answer = await http.get("/admin/v1/clients", headers=headers)
+        nowhere = await http.get("/elsewhere")
+    assert answer.status_code == 500
+    assert "lost" not in problem(answer, "failed")["detail"]
+    assert acts == [Act("ops", "listClients", {}, reading=True, dry_run=False, status=500)]
+    problem(nowhere, "not_found")
+
+
+def test_witnesses_learn_of_every_request(stage: Stage, tmp_path: Path) -> None:
+    acts = Acts()
+    with staged(stage, tmp_path, witnesses=(acts,)) as running:
+        administrator = Administrator(running.url, clock=running.clock)
+        with administrator.http as http:
+            administrator("PUT", "/clients/orders/disabled", {"disabled": True}, dry_run=True)
+            administrator("PUT", "/clients/orders/disabled", {"disabled": True})
+            http.put("/admin/v1/clients/orders/disabled", json={"disabled": True})
+            wrong = {"Content-Type": "text/plain"}
+            administrator("PUT", "/clients/orders/disabled", {}, headers=wrong, status=415)
+    known = {"client": "orders"}
+    assert [tuple(act) for act in acts] == [
+        ("ops", "disableClient", known, False, True, 200),
+        ("ops", "disableClient", known, False, False, 200),
+        (None, "disableClient", {}, False, False, 401),
+        ("ops", "disableClient", known, False, False, 415),
+    ]

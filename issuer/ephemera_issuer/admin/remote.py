@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
@@ -51,16 +52,11 @@ class ServerAdministration:
     def clients(self) -> Document:
         """All clients with their grants."""
         version, listed = self._all("/clients")
-        _, grants = self._all("/grants")
-        return {
-            "registry_version": version,
-            "clients": [
-                documents.client_of(
-                    client, [grant for grant in grants if grant["client"] == client["id"]]
-                )
-                for client in listed
-            ],
-        }
+        granted: dict[str, list[Document]] = defaultdict(list)
+        for grant in self._all("/grants")[1]:
+            granted[grant["client"]].append(grant)
+        clients = [documents.client_of(client, granted[client["id"]]) for client in listed]
+        return {"registry_version": version, "clients": clients}
 
     def client(self, client: str) -> Document:
         """One client with its grants."""

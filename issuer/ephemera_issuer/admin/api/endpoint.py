@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -18,7 +19,7 @@ from starlette.responses import Response
 from ephemera_client.compact import strict_json
 from ephemera_issuer.admin.api.call import Call
 from ephemera_issuer.admin.api.conditions import Condition
-from ephemera_issuer.admin.api.problems import Field, invalid, malformed, refusal
+from ephemera_issuer.admin.api.problems import Field, http_refusal, invalid, malformed, refusal
 from ephemera_issuer.edge.errors import NO_STORE
 from ephemera_issuer.edge.posted import MAXIMUM_BODY
 from ephemera_issuer.errors import IssuerError
@@ -76,6 +77,14 @@ class LogWitness:
         )
 
 
+@dataclass(slots=True)
+class _Asked:
+    """What is known of a request as far as it has come."""
+
+    admin: Admin | None = None
+    dry_run: bool = False
+
+
 class Endpoint:
     """The operations of one path, by method."""
 
@@ -103,26 +112,38 @@ class Endpoint:
     async def _answer(self, request: Request) -> Response:
         # A HEAD is a GET whose body the server leaves out.
         operation = self._operations["GET" if request.method == "HEAD" else request.method]
-        admin: Admin | None = None
-        dry_run = False
+        asked = _Asked()
+        status = HTTPStatus.INTERNAL_SERVER_ERROR.value
         try:
-            admin = await self._authentication.identify(request.headers.getlist("authorization"))
-            call = await self._read(request, operation, admin)
-            dry_run = getattr(call.query, "dry_run", False)
-            response = await self._do(operation, call)
+            response = await self._respond(request, operation, asked)
+            status = response.status_code
+        finally:
+            self._tell(operation, request, asked, status)
+        return response
+
+    async def _respond(self, request: Request, operation: Operation, asked: _Asked) -> Response:
+        try:
+            values = request.headers.getlist("authorization")
+            asked.admin = await self._authentication.identify(values)
+            call = await self._read(request, operation, asked.admin)
+            asked.dry_run = getattr(call.query, "dry_run", False)
+            return await self._do(operation, call)
         except (IssuerError, KeysError) as error:
-            response = refusal(error)
+            return refusal(error)
+        except HTTPException as error:
+            return http_refusal(error)
+
+    def _tell(self, operation: Operation, request: Request, asked: _Asked, status: int) -> None:
         act = Act(
-            None if admin is None else admin.id,
+            None if asked.admin is None else asked.admin.id,
             operation.name,
-            {} if admin is None else request.path_params,
+            {} if asked.admin is None else request.path_params,
             operation.method == "GET",
-            dry_run,
-            response.status_code,
+            asked.dry_run,
+            status,
         )
         for witness in self._witnesses:
             witness.acted(act)
-        return response
 
     async def _read(self, request: Request, operation: Operation, admin: Admin) -> Call:
         headers = request.headers
