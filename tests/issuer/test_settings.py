@@ -366,3 +366,14 @@ def test_when_the_audit_is_behind_there_are_two_things_to_do() -> None:
     assert Settings(audit_when_behind="stop").audit_when_behind == "stop"
     with pytest.raises(SettingsInvalid, match="EPHEMERA_AUDIT_WHEN_BEHIND: must be 'slow' or 'st"):
         Settings(audit_when_behind="drop")
+
+
+def test_names_of_the_command_are_known_and_a_near_one_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("ID", "KEY_FILE", "CA_FILE"):
+        monkeypatch.setenv(f"EPHEMERA_ADMIN_{name}", "ops")
+    assert Settings().issuer is None
+    monkeypatch.setenv("EPHEMERA_ADMIN_KEY_FIEL", "ops.pem")
+    with pytest.raises(SettingsInvalid, match=r"did you mean EPHEMERA_ADMIN_KEY_FILE\?"):
+        Settings()

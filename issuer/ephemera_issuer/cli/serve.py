@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from ephemera_client import instant
+from ephemera_issuer.admin.api import admin_routes
 from ephemera_issuer.app import create_app
 from ephemera_issuer.audit.actor import ISSUER
 from ephemera_issuer.audit.opening import opened_audit
@@ -127,7 +128,8 @@ def serve(  # noqa: PLR0913 - a parameter for each option
         str | None,
         typer.Option(
             metavar="HOST:PORT",
-            help="Where metrics are, apart from callers: 127.0.0.1:8701 by default, or off.",
+            help="Where metrics and the admin API are, apart from callers: 127.0.0.1:8701 by "
+            "default, or off.",
         ),
     ] = None,
     log_format: Annotated[
@@ -422,5 +424,12 @@ def _opened(
             limits=limits(settings),
             proxies=place.reception.proxies,
         )
-        private = create_private_app(routes=[observation.metrics(keeper)])
+        administered = admin_routes(
+            keeper,
+            issuer=place.issuer,
+            ledger=observation.counted(ledger),
+            algorithm=settings.algorithm,
+            rotate_every=settings.rotate_every,
+        )
+        private = create_private_app(routes=[observation.metrics(keeper), *administered])
         yield _App(observation.public(public), observation.private(private), keeper, ending)
