@@ -5,7 +5,13 @@ from types import MappingProxyType
 from typing import Any, Generic, TypeVar, overload
 
 from ephemera_client import compact
-from ephemera_client.errors import ConfigurationError, IssuerMismatch, TokenRefused
+from ephemera_client.dpop.demand import DPoP, Presented
+from ephemera_client.errors import (
+    ConfigurationError,
+    EphemeraError,
+    IssuerMismatch,
+    TokenRefused,
+)
 from ephemera_client.token import AccessToken
 from ephemera_client.verifier import AsyncVerifier, Verifier, VerifierStatus
 
@@ -49,17 +55,36 @@ class AnyIssuer(Generic[V]):
         """What challenges tell a caller to ask a token for: the last verifier's."""
         return self._last.audience
 
+    @property
+    def dpop(self) -> DPoP | None:
+        """What is taken of tokens that are bound to a key: the last verifier's."""
+        return self._last.dpop
+
     @overload
     def verify(
-        self: "AnyIssuer[Verifier]", raw: str, *, scopes: Collection[str] = ...
+        self: "AnyIssuer[Verifier]",
+        raw: str,
+        *,
+        scopes: Collection[str] = ...,
+        presented: Presented | None = ...,
     ) -> AccessToken: ...
 
     @overload
     def verify(
-        self: "AnyIssuer[AsyncVerifier]", raw: str, *, scopes: Collection[str] = ...
+        self: "AnyIssuer[AsyncVerifier]",
+        raw: str,
+        *,
+        scopes: Collection[str] = ...,
+        presented: Presented | None = ...,
     ) -> Coroutine[Any, Any, AccessToken]: ...
 
-    def verify(self, raw: str, *, scopes: Collection[str] = frozenset()) -> Any:
+    def verify(
+        self,
+        raw: str,
+        *,
+        scopes: Collection[str] = frozenset(),
+        presented: Presented | None = None,
+    ) -> Any:
         """Do as `verify` of the verifier whose issuer the token names.
 
         Raises:
@@ -70,7 +95,7 @@ class AnyIssuer(Generic[V]):
         except TokenRefused as error:
             self._last.report(error)
             raise
-        return verifier.verify(raw, scopes=scopes)
+        return verifier.verify(raw, scopes=scopes, presented=presented)
 
     @overload
     def warm(self: "AnyIssuer[Verifier]") -> None: ...
@@ -101,6 +126,10 @@ class AnyIssuer(Generic[V]):
         """Say whether a token that one of them accepted may still be acted on."""
         verifier = self._verifiers.get(token.issuer)
         return verifier is not None and verifier.still_valid(token)
+
+    def report(self, error: EphemeraError) -> None:
+        """Tell the last verifier's `on_event` of a request that came to none of them."""
+        self._last.report(error)
 
     def status(self) -> Mapping[str, VerifierStatus]:
         """Say of each, by its issuer, what readiness wants to know."""
