@@ -115,9 +115,7 @@ def accept(
             f"the call needs the scopes {' '.join(sorted(scopes))}", required=scopes
         )
     if "cnf" in claims and not proof_follows:
-        raise SenderConstraintUnverified(
-            "the token is bound to its sender (cnf), and came without proof"
-        )
+        raise SenderConstraintUnverified("the token is bound to its sender (cnf): no proof came")
     kid = compact.header["kid"]
     if profile is RFC9068:
         return AccessToken(claims, kid=kid, scopes=granted, accepted_at=now)

@@ -6,6 +6,9 @@ from typing import NoReturn, Self, SupportsIndex
 
 from ephemera_client import instant
 from ephemera_client.credential import Credential
+from ephemera_client.dpop.key import DPoPKey
+from ephemera_client.dpop.prover import Prover
+from ephemera_client.errors import ConfigurationError
 from ephemera_client.http import CaFile
 from ephemera_client.pool import Pool, Ticket
 from ephemera_client.token_request import IssuedToken
@@ -34,7 +37,11 @@ class _Client:
         ca_file: CaFile = None,
         timeout: float = 10.0,
         clock: instant.Clock = instant.read,
+        dpop: DPoPKey | None = None,
     ) -> None:
+        if dpop is not None and not isinstance(dpop, DPoPKey):
+            raise ConfigurationError("dpop must be a DPoPKey, such as DPoPKey.generate()")
+        self._prover = None if dpop is None else Prover(dpop, clock=clock)
         source = TokenSource(
             issuer,
             client_id=client_id,
@@ -44,10 +51,37 @@ class _Client:
             ca_file=ca_file,
             timeout=timeout,
             clock=clock,
+            prover=self._prover,
         )
         self._pool = Pool(source, size=pool_size, reusable=reusable, timeout=timeout, clock=clock)
         self._unencrypted_hosts = unencrypted_hosts
         self._ca_file = ca_file
+
+    @property
+    def bound(self) -> bool:
+        """Whether its tokens are bound to a key, so that each call needs a proof."""
+        return self._prover is not None
+
+    def headers(self, token: IssuedToken, method: str, url: str) -> dict[str, str]:
+        """Return the headers by which one request shows `token`, for any HTTP library.
+
+        With `dpop` they hold a proof for this request alone, so ask for them for each one. Hand
+        `DPoP-Nonce` of the response, where there is one, to `learn_nonce`.
+
+        Raises:
+            ConfigurationError: the URL is none that a request can be sent to.
+        """
+        if self._prover is None:
+            return {"Authorization": f"Bearer {token}"}
+        proof = self._prover.proof(method, url, token)
+        return {"Authorization": f"DPoP {token}", "DPoP": proof}
+
+    def learn_nonce(self, url: str, nonce: str | None) -> bool:
+        """Keep what a response from `url` had as `DPoP-Nonce`; say whether it was a nonce.
+
+        A 401 whose challenge says `use_dpop_nonce` may then be tried once more, with a new token.
+        """
+        return self._prover is not None and self._prover.learn(url, nonce)
 
     def __reduce_ex__(self, protocol: SupportsIndex, /) -> NoReturn:
         raise TypeError("a token client is not pickled or copied: what it holds is handed out once")
@@ -72,6 +106,8 @@ class TokenClient(_Client):
         ca_file: PEM file of the authorities to trust instead of the public ones.
         timeout: seconds that a call waits for a token, and that a request to the issuer may take.
         clock: reads both clocks.
+        dpop: the key that all tokens are bound to (RFC 9449), such as `DPoPKey.generate()`; each
+            request then carries a proof by it.
 
     Raises:
         ConfigurationError: an argument cannot be used.
@@ -124,6 +160,7 @@ class TokenClient(_Client):
             ready=self._pool.ready,
             ca_file=self._ca_file,
             unencrypted_hosts=self._unencrypted_hosts,
+            prover=self._prover,
         )
 
     def close(self) -> None:
@@ -174,6 +211,7 @@ class AsyncTokenClient(_Client):
             ready=self._pool.ready,
             ca_file=self._ca_file,
             unencrypted_hosts=self._unencrypted_hosts,
+            prover=self._prover,
         )
 
     async def aclose(self) -> None:

@@ -112,10 +112,7 @@ def check(  # noqa: PLR0913 - what a proof is compared with, each by its name
     if type(issued_at) is not int or not 0 <= issued_at <= _LATEST:
         raise ProofInvalid("iat of the proof is not a whole number of Unix seconds")
     if nonces is None:
-        if issued_at > now + LEEWAY:
-            raise ProofStale("the proof was made in the future: compare the clocks")
-        if issued_at <= now - max_age:
-            raise ProofStale(f"the proof is older than {max_age} s: one is made for each request")
+        _check_age(issued_at, max_age, now)
     if not key.verify(parts.signing_input, parts.signature):
         raise ProofInvalid("the signature is not that of the key in the proof")
     if nonces is not None:
@@ -169,6 +166,13 @@ def _key(header: dict[str, Any]) -> tuple[VerificationKey, str]:
             return key, of_key
         reason = f"it is for {key.alg}"
     raise ProofInvalid(f"the jwk of the proof cannot be used: {reason}")
+
+
+def _check_age(issued_at: int, max_age: int, now: float) -> None:
+    if issued_at > now + LEEWAY:
+        raise ProofStale("the proof was made in the future: compare the clocks")
+    if issued_at <= now - max_age:
+        raise ProofStale(f"the proof is older than {max_age} s: one is made for each request")
 
 
 def _check_request(claims: dict[str, Any], method: str, url: str) -> None:
