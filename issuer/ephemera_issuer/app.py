@@ -31,6 +31,7 @@ from ephemera_issuer.edge.presented import PresentedToken
 from ephemera_issuer.edge.revocation import Revoking, revocation
 from ephemera_issuer.edge.token import TokenEndpoint
 from ephemera_issuer.ending import Ending
+from ephemera_issuer.possession import Proofs
 from ephemera_issuer.spent import SpentAssertions
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from starlette.responses import Response
     from starlette.types import Receive, Scope, Send
 
+    from ephemera_client import DPoPNonces
     from ephemera_client.instant import Clock
     from ephemera_client.replay import ReplayCache
     from ephemera_issuer.attempt import Observer
@@ -82,6 +84,7 @@ def create_app(  # noqa: PLR0913 - the parts of an issuer
     background: Collection[Background] = (),
     ending: Ending | None = None,
     observers: Collection[Observer] = (),
+    dpop_nonces: DPoPNonces | None = None,
     clock: Clock = instant.read,
 ) -> Starlette:
     """Make the public application of one issuer.
@@ -94,6 +97,7 @@ def create_app(  # noqa: PLR0913 - the parts of an issuer
         background: What else runs while the application does; it never returns.
         ending: Tells that the process is about to end; by default it never is.
         observers: Told of every token request and how it ended.
+        dpop_nonces: Proofs of possession must hold one of these; by default they need none.
         clock: Dates tokens and tells the age of the snapshot.
     """
 
@@ -120,6 +124,7 @@ def create_app(  # noqa: PLR0913 - the parts of an issuer
         issuer=issuer,
         authentication=authentication,
         spent=spent,
+        proofs=Proofs(issuer=issuer, url=issuer + TOKEN_PATH, nonces=dpop_nonces),
         clock=clock,
         observers=observers,
     )

@@ -23,6 +23,7 @@
     ├── KeysConflict           another process changed the signing keys first; nothing was written
     ├── LedgerUnusable         the ledger of spent assertions cannot be opened
     └── RequestRefused         a token request is refused, with the `error` of RFC 6749 §5.2
+        ├── NonceRequired      because its proof needs a nonce; it brings one
         ├── PolicyRefused      because policy says so; it names the rule
         └── Unavailable        because something cannot be known just now; it says when to come back
             └── Overcrowded    because too many requests wait already
@@ -49,6 +50,8 @@ RefusalCode = Literal[
     "invalid_target",
     "server_error",
     "temporarily_unavailable",
+    "invalid_dpop_proof",
+    "use_dpop_nonce",
 ]
 
 
@@ -170,6 +173,14 @@ class RequestRefused(IssuerError):
         self.error: RefusalCode = error
         self.description = description
         super().__init__(f"{error}: {description}")
+
+
+class NonceRequired(RequestRefused):
+    """The same request is to come again with this nonce in its proof (RFC 9449 section 8)."""
+
+    def __init__(self, nonce: str) -> None:
+        self.nonce = nonce
+        super().__init__("use_dpop_nonce", "the DPoP proof must hold the nonce of this answer")
 
 
 class PolicyRefused(RequestRefused):

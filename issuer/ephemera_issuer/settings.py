@@ -158,6 +158,7 @@ class Settings(BaseSettings):
     rotate_every: Annotated[int | None, BeforeValidator(_parse_period)] = 86400
     workers: Annotated[int, Field(ge=1, le=_MOST_WORKERS)] = 1
     unencrypted_hosts: _Hosts = ()
+    dpop_nonce: Literal["off", "required"] = "off"
 
     def __init__(self, **options: Any) -> None:
         problems = _unknown_names(set(type(self).model_fields))

@@ -133,6 +133,7 @@ def _values(entry: Entry) -> dict[str, Any]:
                 "max_lifetime": entry.max_lifetime,
                 "single_use": entry.single_use,
                 "introspected_by": sorted(entry.introspected_by),
+                "dpop": "required" if entry.dpop_required else "optional",
                 "disabled": entry.disabled,
             }
         case Client():

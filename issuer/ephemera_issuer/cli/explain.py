@@ -100,6 +100,7 @@ def _granted(decision: Decision) -> dict[str, Any]:
         "scopes": decision.scope.split(),
         "lifetime": decision.lifetime,
         "single_use": decision.single_use,
+        "dpop": "required" if decision.dpop_required else "optional",
         "rule": decision.rule.value,
     }
 
@@ -156,6 +157,7 @@ def _text(document: dict[str, Any]) -> str:
             "scopes": " ".join(document["scopes"]),
             "lifetime": f"{document['lifetime']} s",
             "single use": "yes" if document["single_use"] else "no",
+            "dpop": document["dpop"],
         }
     else:
         rows = {"answer": f"{document['error']}: {document['error_description']}"}

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from ephemera_client import instant
+from ephemera_client import DPoPNonces, instant
 from ephemera_issuer.app import create_app
 from ephemera_issuer.development import following
 from ephemera_issuer.ending import Ending
 from ephemera_issuer.errors import SettingsInvalid
 from ephemera_issuer.logs import configure_logs
+from ephemera_issuer.possession import NONCE_PURPOSE
 from ephemera_issuer.rotator import Rotator
 from ephemera_issuer.server import listen, run
 from ephemera_issuer.settings import IN_MEMORY, Settings, is_loopback
@@ -95,6 +96,13 @@ def serve(  # noqa: PLR0913 - a parameter for each option
             help="Hosts of a private network whose issuer identifier may be plain http.",
         ),
     ] = None,
+    dpop_nonce: Annotated[
+        str | None,
+        typer.Option(
+            metavar="off|required",
+            help="Whether DPoP proofs must hold a nonce of this issuer: off by default.",
+        ),
+    ] = None,
     dev: Annotated[
         Path | None,
         typer.Option(
@@ -132,6 +140,7 @@ def serve(  # noqa: PLR0913 - a parameter for each option
         "workers": workers,
         "tls_ends_in_front": tls_ends_in_front,
         "unencrypted_hosts": unencrypted_hosts,
+        "dpop_nonce": dpop_nonce,
     }
     if dev is None and secrets_dir is not None:
         raise typer.BadParameter("is only for --dev", param_hint="--secrets-dir")
@@ -254,5 +263,13 @@ def _opened(settings: Settings, place: _Place, timing: Timing) -> Iterator[_App]
             jwks_uri_hosts=settings.jwks_uri_hosts,
             background=[rotator.run],
             ending=ending,
+            dpop_nonces=_nonces(settings, keeper),
         )
         yield _App(asgi, keeper, ending)
+
+
+def _nonces(settings: Settings, keeper: SnapshotKeeper) -> DPoPNonces | None:
+    # The sealing key is what all replicas share, and a restart keeps.
+    if settings.dpop_nonce == "off":
+        return None
+    return DPoPNonces(keeper.keys.sealing_keys.derive(NONCE_PURPOSE))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from starlette.responses import JSONResponse, Response
 
-from ephemera_issuer.errors import RequestRefused, Unavailable
+from ephemera_issuer.errors import NonceRequired, RequestRefused, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,6 +41,8 @@ def refusal(
 def _headers(error: RequestRefused) -> Mapping[str, str]:
     if isinstance(error, Unavailable):
         return {"Retry-After": str(error.retry_after)}
+    if isinstance(error, NonceRequired):
+        return {"DPoP-Nonce": error.nonce}
     return _CHALLENGE if error.error == "invalid_client" else {}
 
 

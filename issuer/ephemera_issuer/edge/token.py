@@ -26,13 +26,22 @@ if TYPE_CHECKING:
     from ephemera_issuer.authentication import Authentication
     from ephemera_issuer.edge import Current
     from ephemera_issuer.policy import Decision
+    from ephemera_issuer.possession import Proofs
     from ephemera_issuer.spent import SpentAssertions
 
 
 class TokenEndpoint:
     """The client_credentials grant (RFC 6749 §4.4), as an ASGI application."""
 
-    __slots__ = ("_authentication", "_clock", "_issuer", "_observers", "_snapshots", "_spent")
+    __slots__ = (
+        "_authentication",
+        "_clock",
+        "_issuer",
+        "_observers",
+        "_proofs",
+        "_snapshots",
+        "_spent",
+    )
 
     def __init__(  # noqa: PLR0913 - the parts of the walk
         self,
@@ -41,6 +50,7 @@ class TokenEndpoint:
         issuer: str,
         authentication: Authentication,
         spent: SpentAssertions,
+        proofs: Proofs,
         clock: Clock,
         observers: Collection[Observer] = (),
     ) -> None:
@@ -48,6 +58,7 @@ class TokenEndpoint:
         self._issuer = issuer
         self._authentication = authentication
         self._spent = spent
+        self._proofs = proofs
         self._clock = clock
         self._observers = tuple(observers)
 
@@ -60,10 +71,11 @@ class TokenEndpoint:
         attempt = Attempt(self._clock(), peer[0] if peer else None)
         try:
             authorization = credentials(scope["headers"])
+            proofs = [value for name, value in scope["headers"] if name == b"dpop"]
             body = await read(receive)
             if body is None:
                 return
-            answer = await self._answer(attempt, authorization, body)
+            answer = await self._answer(attempt, authorization, proofs, body)
         except RequestRefused as error:
             self._tell(attempt, error)
             await refusal(error)(scope, receive, send)
@@ -76,21 +88,20 @@ class TokenEndpoint:
             self._tell(attempt, RequestRefused("server_error", "the issuer failed"))
             await failure()(scope, receive, send)
             raise
-        await send(
-            {
-                "type": "http.response.start",
-                "status": 200,
-                "headers": [
-                    (b"content-type", b"application/json"),
-                    (b"content-length", b"%d" % len(answer)),
-                    (b"cache-control", b"no-store"),
-                    (b"pragma", b"no-cache"),
-                ],
-            }
-        )
+        headers = [
+            (b"content-type", b"application/json"),
+            (b"content-length", b"%d" % len(answer)),
+            (b"cache-control", b"no-store"),
+            (b"pragma", b"no-cache"),
+        ]
+        if proofs and (nonce := self._proofs.nonce(self._clock())):
+            headers.append((b"dpop-nonce", nonce.encode()))
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": answer})
 
-    async def _answer(self, attempt: Attempt, authorization: list[bytes], body: bytes) -> bytes:
+    async def _answer(
+        self, attempt: Attempt, authorization: list[bytes], proofs: list[bytes], body: bytes
+    ) -> bytes:
         now = self._clock()
         snapshot = self._snapshots.current
         if snapshot is None or not snapshot.fresh(now):
@@ -113,6 +124,10 @@ class TokenEndpoint:
             attempt.audience = request.audience
         decision = decide(snapshot, client, request)
         require_settled(snapshot.revocations, decision, now.wall)
+        possession = self._proofs.check(proofs, required=decision.dpop_required, now=now)
+        # First the proof: where it is refused, no assertion is spent.
+        if possession is not None:
+            await self._spent.claim_proof(possession.claim, now, nonce=self._proofs.nonce(now))
         if caller.assertion is not None:
             await self._spent.claim(caller.assertion, now)
         tokens = mint_several(
@@ -121,22 +136,24 @@ class TokenEndpoint:
             signer=snapshot.signer,
             now=now.wall,
             number=request.number,
+            thumbprint=possession and possession.thumbprint,
         )
         for observer in self._observers:
             observer.minted(attempt, decision, tokens)
-        return _granted(decision, tokens)
+        return _granted(decision, tokens, "DPoP" if possession else "Bearer")
 
     def _tell(self, attempt: Attempt, error: RequestRefused) -> None:
         for observer in self._observers:
             observer.refused(attempt, error)
 
 
-def _granted(decision: Decision, tokens: list[str]) -> bytes:
+def _granted(decision: Decision, tokens: list[str], token_type: str) -> bytes:
     first, *others = tokens
     single_use = "true" if decision.single_use else "false"
     listed = '","'.join(others)
     additional = f',"additional_tokens":["{listed}"]' if others else ""
     return (
-        f'{{"access_token":"{first}","token_type":"Bearer","expires_in":{decision.lifetime},'
+        f'{{"access_token":"{first}","token_type":"{token_type}",'
+        f'"expires_in":{decision.lifetime},'
         f'"scope":{quote(decision.scope)},"single_use":{single_use}{additional}}}'
     ).encode()

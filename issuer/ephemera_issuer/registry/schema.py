@@ -47,6 +47,11 @@ def _nothing_more(*_: object) -> tuple[()]:
     return ()
 
 
+def _binding(_: object, values: dict[str, Any], _place: Place) -> tuple[()]:
+    values["dpop_required"] = values.pop("dpop", False)
+    return ()
+
+
 def _credentials(
     entry: Mapping[str, object], values: dict[str, Any], place: Place
 ) -> Iterator[Problem]:
@@ -77,11 +82,12 @@ ENTRIES: Mapping[str, Entries] = {
             "max_lifetime": Field(syntax.lifetime, default=MAXIMUM_LIFETIME),
             "single_use": Field(syntax.flag, default=True),
             "introspected_by": Field(syntax.clients, default=frozenset()),
+            "dpop": Field(syntax.dpop, default=False),
             "disabled": Field(syntax.flag),
         },
         AudienceDeclaration,
         ("id",),
-        _nothing_more,
+        _binding,
     ),
     "clients": Entries(
         {

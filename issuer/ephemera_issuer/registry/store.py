@@ -96,6 +96,7 @@ def _audience(row: Row[Any]) -> tuple[str, Audience]:
         row.single_use,
         row.disabled,
         frozenset(row.introspected_by.split()),
+        row.dpop_required,
     )
 
 
@@ -122,6 +123,7 @@ def _row(entry: Entry) -> tuple[Table, dict[str, str], dict[str, Any]]:
                 "max_lifetime": entry.max_lifetime,
                 "single_use": entry.single_use,
                 "introspected_by": " ".join(sorted(entry.introspected_by)),
+                "dpop_required": entry.dpop_required,
                 "disabled": entry.disabled,
             }
             return audiences, {"id": entry.id}, columns
