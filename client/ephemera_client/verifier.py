@@ -136,7 +136,8 @@ class Checks:
         self._proofs = replay_cache
         self.dpop = dpop
         if dpop is not None:
-            self._proofs = dpop.replay_cache or replay_cache
+            if dpop.replay_cache is not None:
+                self._proofs = dpop.replay_cache
             if self._proofs.accepted_once == "off":
                 raise ConfigurationError(
                     "proofs are accepted once: DPoP(replay_cache=...) says where that is remembered"

@@ -39,8 +39,8 @@ from ephemera_issuer.authentication.assertion import parse as parse_assertion
 from ephemera_issuer.authentication.client_keys import ClientKeys
 from ephemera_issuer.edge.token import TokenEndpoint
 from ephemera_issuer.errors import RequestRefused
-from ephemera_issuer.registry.entries import Client
 from ephemera_issuer.possession import Proofs
+from ephemera_issuer.registry.entries import Client
 from ephemera_issuer.spent import SpentAssertions
 
 if TYPE_CHECKING:
