@@ -50,8 +50,8 @@ def test_keys_where_they_are_and_who_introspects_are_read_back(
 ) -> None:
     write_keys(tmp_path / "orders.jwks.json", "k1", "k2")
     text = (
-        WITH_KEYS.replace(
-            'max_lifetime = "5m"', 'introspected_by = ["orders", "gateway"]\ndpop = "required"'
+        WITH_KEYS.replace('max_lifetime = "5m"', 'introspected_by = ["orders", "gateway"]').replace(
+            "[[audiences]]", '[[audiences]]\ndpop = "required"'
         )
         + '[[clients]]\nid = "gateway"\njwks_uri = "https://gateway.internal/jwks.json"'
     )
