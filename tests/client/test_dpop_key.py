@@ -33,7 +33,7 @@ def test_a_proof_is_what_the_rfc_says_and_others_verify_it(algorithm: str) -> No
         htu="https://billing.internal/invoices",
         ath=hash_of("a.b.c"),
         nonce="n",
-        alg=algorithm,
+        algs=[algorithm],
     ).claims
     assert claims["iat"] == int(now)
     assert len(claims["jti"]) == 22
