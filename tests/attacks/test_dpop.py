@@ -478,7 +478,7 @@ async def issuing(nonces: DPoPNonces | None = None) -> AsyncIterator[httpx.Async
 
 
 def request_proof(key: Any = None, **changes: Any) -> str:
-    said = {"htm": "POST", "htu": ENDPOINT, "iat": SECOND} | changes
+    said: dict[str, Any] = {"htm": "POST", "htu": ENDPOINT, "iat": SECOND} | changes
     return proof_of(None, key, **said)
 
 
@@ -516,7 +516,7 @@ async def ask(http: httpx.AsyncClient, raw: str, *proofs: str) -> httpx.Response
 async def test_a_bad_proof_gets_no_token_and_spends_no_assertion(proof: str) -> None:
     raw = assertion()
     async with issuing() as http:
-        headers = [("DPoP", proof.encode("latin-1"))]
+        headers = [(b"DPoP", proof.encode("latin-1"))]
         answer = await http.post("/oauth2/token", data=token_form(raw), headers=headers)
         assert (answer.status_code, answer.json()["error"]) == (400, "invalid_dpop_proof")
         assert '"' not in answer.json()["error_description"]

@@ -81,11 +81,12 @@ async def test_the_method_and_the_path_of_the_request_count_and_its_host_does_no
         ("GET", "/inside?page=/x", f"{AUDIENCE}/inside"),
     ):
         token = bound(**WRITER)
-        for wrong in (
+        wrongs: tuple[dict[str, Any], ...] = (
             {"htm": "PUT", "htu": htu},
             {"htm": method, "htu": f"{htu}/other"},
             {"htm": method, "htu": htu.replace(AUDIENCE, "http://billing")},
-        ):
+        )
+        for wrong in wrongs:
             answer = await call(
                 app, f"DPoP {token}", method=method, at=at, proofs=[proof_of(token, **wrong)]
             )
@@ -151,7 +152,7 @@ async def test_where_both_kinds_are_taken_both_are_asked_for(framework: tuple[Ap
     answer = await call(app, f"Bearer {mint(scope='x')}")
     assert answer.status_code == 403
     for scheme in ("bearer", "dpop"):
-        parameters = challenge([answer.headers["www-authenticate"]], scheme=scheme)  # type: ignore[arg-type]
+        parameters = challenge([answer.headers["www-authenticate"]], scheme=scheme)
         assert parameters["error"] == "insufficient_scope"
 
 
