@@ -28,7 +28,7 @@ FRAMEWORKS = {
     **{name: (api, AsyncVerifier) for name, api in ASYNC.items()},
 }
 ALGS = "ES256 Ed25519 EdDSA RS256"
-WRITER = {"scope": "invoices:read invoices:write"}
+WRITER: dict[str, Any] = {"scope": "invoices:read invoices:write"}
 
 
 @pytest.fixture

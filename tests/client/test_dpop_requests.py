@@ -170,10 +170,10 @@ def test_without_a_key_the_headers_are_those_of_a_bearer_token(issuer: Issuer) -
 
 
 def challenged(nonce: str | None) -> Reply:
-    headers = (("Content-Type", "application/json"),)
+    headers = [("Content-Type", "application/json")]
     if nonce is not None:
-        headers += (("DPoP-Nonce", nonce),)
-    return Reply(400, b'{"error":"use_dpop_nonce"}', headers)
+        headers.append(("DPoP-Nonce", nonce))
+    return Reply(400, b'{"error":"use_dpop_nonce"}', tuple(headers))
 
 
 def recording(issuer: Issuer) -> list[str | None]:

@@ -214,8 +214,9 @@ def test_of_several_issuers_each_has_its_own_demand() -> None:
     ],
 )
 def test_a_demand_that_cannot_be_met_is_a_mistake(wrong: dict[str, Any]) -> None:
+    good: dict[str, Any] = {"origin": AUDIENCE, "required": True}
     with pytest.raises(ConfigurationError):
-        DPoP(**({"origin": AUDIENCE, "required": True} | wrong))
+        DPoP(**(good | wrong))
 
 
 def test_neither_a_demand_nor_what_was_presented_shows_a_proof() -> None:

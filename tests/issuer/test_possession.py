@@ -118,7 +118,8 @@ async def test_policy_is_asked_before_the_proof_is_looked_at() -> None:
 async def test_every_answer_to_a_proof_brings_the_nonce_of_now() -> None:
     later = Instant(NOW.wall + 250, NOW.monotonic + 250)
     held = snapshot(confirmed_at=later)
-    async with talking(Keeper(held), now=later, dpop_nonces=NONCES) as http:
+    ledger = SingleProcessReplayCache(clock=lambda: NOW)
+    async with talking(Keeper(held), now=later, ledger=ledger, dpop_nonces=NONCES) as http:
         answer = await ask(http, proof(nonce=NONCES.make(NOW.wall)))
         assert answer.status_code == 200
         assert NONCES.made_at(answer.headers["dpop-nonce"], now=later.wall) == SECOND + 250

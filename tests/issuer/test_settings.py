@@ -285,3 +285,11 @@ def test_every_wrong_setting_is_told_at_once_and_a_password_never() -> None:
 )
 def test_loopback_is_this_machine_only(host: str, *, loopback: bool) -> None:
     assert is_loopback(host) is loopback
+
+
+def test_nonces_in_proofs_are_off_or_required(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Settings().dpop_nonce == "off"
+    monkeypatch.setenv("EPHEMERA_DPOP_NONCE", "required")
+    assert Settings().dpop_nonce == "required"
+    with pytest.raises(SettingsInvalid, match=r"^EPHEMERA_DPOP_NONCE: "):
+        Settings(**{"dpop_nonce": "sometimes"})

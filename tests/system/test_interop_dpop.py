@@ -99,7 +99,7 @@ def test_oauth4webapi_gets_bound_tokens_and_calls_an_api_with_them(
     issuer: Issuer, api: str, nonce: str, algorithm: str
 ) -> None:
     done = subprocess.run(
-        ["node", INTEROP / "oauth4webapi-dpop.mjs", issuer.url, "orders", AUDIENCE, SCOPE]
+        ["node", str(INTEROP / "oauth4webapi-dpop.mjs"), issuer.url, "orders", AUDIENCE, SCOPE]
         + [algorithm, f"{api}?page=2", "3"],
         input=issuer.client_secret,
         capture_output=True,
