@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote_to_bytes
 
@@ -27,7 +28,10 @@ CREDENTIAL = frozenset({"client_id", "client_secret", "client_assertion", "clien
 
 TOKEN_REQUEST = CREDENTIAL | {"grant_type", "resource", "audience", "scope", "lifetime", "count"}
 
+_NAMES = {name.encode(): name for name in TOKEN_REQUEST}
 _TARGETS = frozenset({"resource", "audience"})
+_REMEMBERED = frozenset(name.encode() for name in TOKEN_REQUEST - CREDENTIAL)
+_LONGEST_REMEMBERED = 256
 _STRAY_PERCENT = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _ABSOLUTE_URI = re.compile(
     r"[A-Za-z][A-Za-z0-9+.-]*:(?:[A-Za-z0-9._~:/?\[\]@!$&'()*+,;=-]++|%[0-9A-Fa-f]{2})++"
@@ -64,6 +68,9 @@ def decode(part: bytes) -> str:
     return part.decode()
 
 
+_decode_again = lru_cache(maxsize=1024)(decode)
+
+
 def parameters(body: bytes, names: frozenset[str]) -> dict[str, str]:
     """Read the parameters of these names, which may be a credential: keep them no longer than that.
 
@@ -78,7 +85,12 @@ def parameters(body: bytes, names: frozenset[str]) -> dict[str, str]:
     try:
         for pair in body.split(b"&"):
             raw_name, _, raw_value = pair.partition(b"=")
-            name, value = decode(raw_name), decode(raw_value)
+            name = _NAMES.get(raw_name) or decode(raw_name)
+            # Services ask for the same again and again; what may be a secret is not kept.
+            if raw_name in _REMEMBERED and len(raw_value) <= _LONGEST_REMEMBERED:
+                value = _decode_again(raw_value)
+            else:
+                value = decode(raw_value)
             if name not in names:
                 continue
             if name in found:
@@ -104,12 +116,31 @@ def parse(parameters: Mapping[str, str]) -> TokenRequest:
         if grant_type is None:
             raise RequestRefused("invalid_request", "grant_type is missing")
         raise RequestRefused("unsupported_grant_type", "grant_type must be client_credentials")
-    return TokenRequest(
-        _audience(parameters.get("resource"), parameters.get("audience")),
-        _scopes(parameters.get("scope")),
-        _lifetime(parameters.get("lifetime")),
-        _count(parameters.get("count")),
+    asked = (
+        parameters.get("resource"),
+        parameters.get("audience"),
+        parameters.get("scope"),
+        parameters.get("lifetime"),
+        parameters.get("count"),
     )
+    if len("".join(filter(None, asked))) <= _LONGEST_REMEMBERED:
+        return _request_again(*asked)
+    return _request(*asked)
+
+
+def _request(
+    resource: str | None,
+    audience: str | None,
+    scope: str | None,
+    lifetime: str | None,
+    count: str | None,
+) -> TokenRequest:
+    return TokenRequest(
+        _audience(resource, audience), _scopes(scope), _lifetime(lifetime), _count(count)
+    )
+
+
+_request_again = lru_cache(maxsize=1024)(_request)
 
 
 def _repeated(name: str) -> RequestRefused:

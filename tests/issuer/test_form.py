@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ephemera_issuer import form
 from ephemera_issuer.errors import RequestRefused
 from ephemera_issuer.form import CREDENTIAL, TOKEN_REQUEST, TokenRequest, decode, parameters, parse
 
@@ -217,3 +218,18 @@ def test_decoding_undoes_form_encoding(text: str) -> None:
 
 def test_a_long_hostile_resource_is_refused_in_linear_time() -> None:
     assert refused(f"{GRANT}&resource=urn:{'a' * 60_000}%23").error == "invalid_target"
+
+
+def test_what_may_be_a_secret_is_not_remembered_and_neither_is_what_is_long() -> None:
+    form._decode_again.cache_clear()
+    form._request_again.cache_clear()
+    long = "s" * 300
+    form.parse(
+        form.parameters(
+            f"grant_type=client_credentials&resource=https%3A%2F%2Fa.internal&scope={long}"
+            "&client_secret=made-up&client_assertion=made-up&password=made-up".encode(),
+            form.TOKEN_REQUEST,
+        )
+    )
+    assert form._decode_again.cache_info().currsize == 2
+    assert form._request_again.cache_info().currsize == 0
