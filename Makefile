@@ -40,7 +40,7 @@ contracts: $(VENV)/dev.stamp
 unit: $(VENV)/dev.stamp $(NODE)/.stamp
 	$(BIN)/pytest --numprocesses 2 --dist loadfile --cov --cov-report=term
 
-bench: $(VENV)/dev.stamp $(PEERS)/.stamp ## Measure verifying, minting, an authenticated call and revocation
+bench: $(VENV)/dev.stamp $(PEERS)/.stamp ## Measure verifying, minting, an authenticated call, revocation and bound tokens
 	@$(BIN)/python benchmarks/verify.py
 	@echo
 	@$(BIN)/python -m benchmarks.mint
@@ -48,6 +48,8 @@ bench: $(VENV)/dev.stamp $(PEERS)/.stamp ## Measure verifying, minting, an authe
 	@$(BIN)/python benchmarks/call.py
 	@echo
 	@PYTHONPATH=tests $(BIN)/python benchmarks/revocation.py
+	@echo
+	@$(BIN)/python -m benchmarks.dpop
 
 TOKENS := 1000000
 soak: $(VENV)/dev.stamp ## Mint TOKENS tokens on SQLite and on PostgreSQL; their databases must stay as they are

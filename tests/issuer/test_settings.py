@@ -292,4 +292,4 @@ def test_nonces_in_proofs_are_off_or_required(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("EPHEMERA_DPOP_NONCE", "required")
     assert Settings().dpop_nonce == "required"
     with pytest.raises(SettingsInvalid, match=r"^EPHEMERA_DPOP_NONCE: "):
-        Settings(**{"dpop_nonce": "sometimes"})
+        Settings(dpop_nonce="sometimes")
