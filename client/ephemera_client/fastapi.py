@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 from fastapi import HTTPException, Response, WebSocket
-from fastapi.openapi.models import HTTPBearer
+from fastapi.openapi.models import HTTPBase, HTTPBearer
 from fastapi.requests import HTTPConnection
 from fastapi.security import SecurityScopes
 from fastapi.security.base import SecurityBase
@@ -46,10 +46,7 @@ class TokenRequired(SecurityBase):
         check_kind(verifier, awaited=True)
         self._verifier = verifier
         self.scheme_name = scheme_name
-        self.model = HTTPBearer(
-            bearerFormat="JWT",
-            description=f"An access token for {verifier.audience} (RFC 6750, RFC 9068).",
-        )
+        self.model = _scheme(verifier)
 
     async def __call__(
         self, connection: HTTPConnection, scopes: SecurityScopes
@@ -77,6 +74,15 @@ class TokenRequired(SecurityBase):
         handlers, _ = scope.get("starlette.exception_handlers", ({}, {}))
         handlers.setdefault(Refused, _answer)
         return Refused(error, admission.refuse(error, self._verifier))
+
+
+def _scheme(verifier: AnyAsyncVerifier) -> HTTPBase:
+    about = f"An access token for {verifier.audience}"
+    if verifier.dpop is not None and verifier.dpop.required:
+        return HTTPBase(
+            scheme="DPoP", description=f"{about}, and a proof of its key (RFC 9449, RFC 9068)."
+        )
+    return HTTPBearer(bearerFormat="JWT", description=f"{about} (RFC 6750, RFC 9068).")
 
 
 class Refused(HTTPException):

@@ -224,3 +224,10 @@ def test_under_wsgi_the_place_where_the_application_is_mounted_counts() -> None:
     }
     assert wsgi.seen(environ) == ("GET", "/v1/caf%C3%A9/a%20b;c=1", ["proof"])
     assert wsgi.seen({"REQUEST_METHOD": "PUT"}) == ("PUT", "", [])
+
+
+def test_the_openapi_document_of_an_api_that_requires_proofs_names_the_scheme() -> None:
+    for required, scheme in ((True, "DPoP"), (False, "bearer")):
+        app = ASYNC["fastapi"](verifier_for(AsyncVerifier, required=required))
+        schemes = app.openapi()["components"]["securitySchemes"]
+        assert schemes["AccessToken"]["scheme"] == scheme

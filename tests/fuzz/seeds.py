@@ -10,7 +10,18 @@ from attacks.forgeries.every_kind import FORGERIES
 from attacks.forging import ALGORITHMS, Forge
 from attacks.genuine import GENUINE
 from client.fixtures_verifying import signing_key
-from fuzz.targets import CALL, CLAIMS, HEADER, METADATA, PROOF_CLAIMS, PROOF_HEADER, PUBLIC
+from fuzz.targets import (
+    CALL,
+    CLAIMS,
+    HEADER,
+    KEY,
+    METADATA,
+    PROOF_CLAIMS,
+    PROOF_HEADER,
+    PUBLIC,
+    STRANGER,
+)
+from fuzz.targets import GENUINE as TOKEN
 
 from ephemera_client.compact import decode_base64url
 
