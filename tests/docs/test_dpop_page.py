@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def test_the_callers_of_the_page_call_its_api(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    calling, other_library, api = blocks("docs/dpop.md", "python")
+    calling, for_tasks, other_library, api = blocks("docs/dpop.md", "python")
     with socket.create_server(("127.0.0.1", 0)) as door:
         billing_url = f"http://127.0.0.1:{door.getsockname()[1]}"
         registry = REGISTRY.replace("https://billing.internal", billing_url).replace(
@@ -36,6 +36,7 @@ def test_the_callers_of_the_page_call_its_api(
             }
             with serving(run(api, starlette_names(), places)["app"], door):
                 names: dict[str, Any] = run(calling, {}, places)
+                run(for_tasks, names, places)
                 run(other_library, names, places)
                 names["tokens"].close()
-    assert capsys.readouterr().out == "{'for': 'orders'}\n" * 2
+    assert capsys.readouterr().out == "{'for': 'orders'}\n" * 3

@@ -182,7 +182,7 @@ def _check_request(claims: dict[str, Any], method: str, url: str) -> None:
     if not isinstance(htu, str):
         raise ProofInvalid("htu of the proof is missing or not a string")
     if htu == url.partition("?")[0]:
-        return  # as nearly always, and a third of what the checks cost without it
+        return  # as nearly always: spelled alike, they are alike
     try:
         same = target(htu) == target(url)
     except ValueError:
