@@ -31,7 +31,8 @@ class AnyIssuer(Generic[V]):
             last is the one that callers are to move to.
 
     Raises:
-        ConfigurationError: there are none, two of one issuer, or both kinds.
+        ConfigurationError: there are none, two of one issuer, or both kinds; or they do not agree
+            where proofs are for.
     """
 
     __slots__ = ("_last", "_verifiers")
@@ -39,11 +40,16 @@ class AnyIssuer(Generic[V]):
     def __init__(self, verifiers: Iterable[V]) -> None:
         found = list(verifiers)
         by_issuer = {verifier.issuer: verifier for verifier in found}
+        demands = {verifier.dpop and verifier.dpop.origin for verifier in found}
         kinds = {isinstance(verifier, AsyncVerifier) for verifier in found}
         if not found or len(by_issuer) != len(found):
             raise ConfigurationError("verifiers must be of different issuers, one at least")
         if len(kinds) != 1:
             raise ConfigurationError("verifiers must be all Verifier or all AsyncVerifier")
+        if len(demands - {None}) > 1 or (demands != {None} and found[-1].dpop is None):
+            raise ConfigurationError(
+                "where one of the verifiers has dpop=, the last must, and all with one origin"
+            )
         self._verifiers: Mapping[str, V] = MappingProxyType(by_issuer)
         self._last: V = found[-1]
 

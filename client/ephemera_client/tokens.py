@@ -7,7 +7,7 @@ from typing import NoReturn, Self, SupportsIndex
 from ephemera_client import instant
 from ephemera_client.credential import Credential
 from ephemera_client.dpop.key import DPoPKey
-from ephemera_client.dpop.prover import Prover
+from ephemera_client.dpop.prover import Prover, Showing
 from ephemera_client.errors import ConfigurationError
 from ephemera_client.http import CaFile
 from ephemera_client.pool import Pool, Ticket
@@ -22,7 +22,7 @@ from ephemera_client.transport import (
 )
 
 
-class _Client:
+class _Client(Showing):
     """What both clients are made of."""
 
     def __init__(  # noqa: PLR0913 - a client's settings, each by its name
@@ -56,32 +56,6 @@ class _Client:
         self._pool = Pool(source, size=pool_size, reusable=reusable, timeout=timeout, clock=clock)
         self._unencrypted_hosts = unencrypted_hosts
         self._ca_file = ca_file
-
-    @property
-    def bound(self) -> bool:
-        """Whether its tokens are bound to a key, so that each call needs a proof."""
-        return self._prover is not None
-
-    def headers(self, token: IssuedToken, method: str, url: str) -> dict[str, str]:
-        """Return the headers by which one request shows `token`, for any HTTP library.
-
-        With `dpop` they hold a proof for this request alone, so ask for them for each one. Hand
-        `DPoP-Nonce` of the response, where there is one, to `learn_nonce`.
-
-        Raises:
-            ConfigurationError: the URL is none that a request can be sent to.
-        """
-        if self._prover is None:
-            return {"Authorization": f"Bearer {token}"}
-        proof = self._prover.proof(method, url, token)
-        return {"Authorization": f"DPoP {token}", "DPoP": proof}
-
-    def learn_nonce(self, url: str, nonce: str | None) -> bool:
-        """Keep what a response from `url` had as `DPoP-Nonce`; say whether it was a nonce.
-
-        A 401 whose challenge says `use_dpop_nonce` may then be tried once more, with a new token.
-        """
-        return self._prover is not None and self._prover.learn(url, nonce)
 
     def __reduce_ex__(self, protocol: SupportsIndex, /) -> NoReturn:
         raise TypeError("a token client is not pickled or copied: what it holds is handed out once")

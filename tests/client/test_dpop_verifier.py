@@ -1,5 +1,6 @@
 """Verifiers of bound tokens, beside what tests/attacks/test_dpop.py has them refuse."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ from ephemera_client import (
     SenderConstraintMissing,
     SenderConstraintUnverified,
     SingleProcessReplayCache,
+    SQLiteReplayCache,
     TokenExpired,
     TokenReplayed,
     Verifier,
@@ -195,6 +197,36 @@ def test_of_several_issuers_each_has_its_own_demand() -> None:
     with pytest.raises(SenderConstraintUnverified):
         both.verify(plain, presented=shown(plain))
     assert both.verify(plain).issuer == other
+
+
+def test_several_issuers_agree_where_proofs_are_for() -> None:
+    other: Any = {"issuer": "https://old.internal"}
+    elsewhere = {"origin": "https://elsewhere.internal"}
+    for first, last in (
+        (checking(**other), verifier_of()),
+        (checking(**other), checking(dpop=elsewhere)),
+    ):
+        with pytest.raises(ConfigurationError, match=r"dpop="):
+            AnyIssuer([first, last])
+    assert AnyIssuer([checking(**other), checking(required=False)]).dpop is not None
+
+
+def test_replicas_that_share_a_ledger_accept_a_proof_once_among_them(tmp_path: Path) -> None:
+    clock = ManualClock()
+    with (
+        SQLiteReplayCache(tmp_path / "ledger.db", clock=clock) as one,
+        SQLiteReplayCache(tmp_path / "ledger.db", clock=clock) as other,
+    ):
+        replicas = [
+            checking(clock=clock, replay_cache=NoReplayCache(), dpop={"replay_cache": cache})
+            for cache in (one, other)
+        ]
+        token = bound()
+        proof = proof_of(token)
+        replicas[0].verify(token, presented=shown(token, proof))
+        with pytest.raises(ProofReplayed):
+            replicas[1].verify(token, presented=shown(token, proof))
+        replicas[1].verify(token, presented=shown(token))
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -22,11 +23,16 @@ from issuer.fixtures_minting import (
 from ephemera_client import DPoPNonces, SingleProcessReplayCache, compact
 from ephemera_client.errors import ReplayCacheUnavailable
 from ephemera_client.instant import Instant
+from ephemera_issuer.cli.serve import nonces_of
 from ephemera_issuer.form import TokenRequest
 from ephemera_issuer.issued import recognise
 from ephemera_issuer.policy import decide
+from ephemera_issuer.settings import Settings
+from ephemera_issuer.snapshot import open_keeper
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import httpx
 
     from ephemera_issuer.snapshot import Snapshot
@@ -36,6 +42,7 @@ pytestmark = pytest.mark.anyio
 SECOND = int(NOW.wall)
 FORM = {"grant_type": "client_credentials", "resource": BILLING}
 NONCES = DPoPNonces(b"n" * 32)
+IN_MEMORY = Settings(issuer=ISSUER, database_url="sqlite://")
 
 
 @pytest.fixture
@@ -172,3 +179,18 @@ async def test_introspection_tells_the_key_and_the_type() -> None:
     assert recognised is not None
     assert recognised.thumbprint is None
     assert "cnf" not in compact.parse(token).claims
+
+
+def test_replicas_and_the_next_start_know_each_others_nonces(tmp_path: Path) -> None:
+    settings = Settings(
+        issuer=ISSUER, database_url=f"sqlite:///{tmp_path / 'ephemera.db'}", dpop_nonce="required"
+    )
+    made = []
+    for _ in range(2):
+        with closing(open_keeper(settings, issuer=ISSUER, clock=lambda: NOW)) as keeper:
+            made.append(nonces_of(settings, keeper))
+    assert made[0] is not None
+    assert made[1] is not None
+    assert made[1].made_at(made[0].make(NOW.wall), now=NOW.wall) == SECOND
+    with closing(open_keeper(IN_MEMORY, issuer=ISSUER, clock=lambda: NOW)) as keeper:
+        assert nonces_of(IN_MEMORY, keeper) is None

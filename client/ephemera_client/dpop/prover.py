@@ -4,6 +4,7 @@ import re
 
 from ephemera_client.dpop.key import DPoPKey
 from ephemera_client.instant import Clock
+from ephemera_client.token_request import IssuedToken
 from ephemera_client.url import origin
 
 _NONCE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,256}")  # RFC 9449 section 8.1
@@ -37,3 +38,35 @@ class Prover:
             self._nonces.clear()
         self._nonces[origin(url)] = nonce
         return True
+
+
+class Showing:
+    """A source of tokens that knows how they are shown: with a proof, where it has a key."""
+
+    _prover: Prover | None
+
+    @property
+    def bound(self) -> bool:
+        """Whether its tokens are bound to a key, so that each call needs a proof."""
+        return self._prover is not None
+
+    def headers(self, token: IssuedToken, method: str, url: str) -> dict[str, str]:
+        """Return the headers by which one request shows `token`, for any HTTP library.
+
+        With `dpop` they hold a proof for this request alone, so ask for them for each one. Hand
+        `DPoP-Nonce` of the response, where there is one, to `learn_nonce`.
+
+        Raises:
+            ConfigurationError: the URL is none that a request can be sent to.
+        """
+        if self._prover is None:
+            return {"Authorization": f"Bearer {token}"}
+        proof = self._prover.proof(method, url, token)
+        return {"Authorization": f"DPoP {token}", "DPoP": proof}
+
+    def learn_nonce(self, url: str, nonce: str | None) -> bool:
+        """Keep what a response from `url` had as `DPoP-Nonce`; say whether it was a nonce.
+
+        A 401 whose challenge says `use_dpop_nonce` may then be tried once more, with a new token.
+        """
+        return self._prover is not None and self._prover.learn(url, nonce)

@@ -263,7 +263,7 @@ def _opened(settings: Settings, place: _Place, timing: Timing) -> Iterator[_App]
             jwks_uri_hosts=settings.jwks_uri_hosts,
             background=[rotator.run],
             ending=ending,
-            dpop_nonces=_nonces(settings, keeper),
+            dpop_nonces=nonces_of(settings, keeper),
         )
         yield _App(asgi, keeper, ending)
 
