@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from ephemera_client import DPoPNonces
 from ephemera_client.dpop import proof
 from ephemera_client.errors import ProofNonceRequired, ProofRefused
 from ephemera_client.replay import Claim
@@ -12,11 +13,11 @@ from ephemera_issuer.errors import NonceRequired, RequestRefused
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ephemera_client import DPoPNonces
     from ephemera_client.instant import Instant
+    from ephemera_issuer.settings import Settings
+    from ephemera_keys import SealingKeys
 
-NONCE_PURPOSE = b"ephemera dpop nonces"
-"""What the secret of the nonces is derived from a sealing key for."""
+_NONCE_PURPOSE = b"ephemera dpop nonces"
 
 
 class Possession(NamedTuple):
@@ -91,6 +92,16 @@ class Proofs:
     def nonce(self, now: Instant) -> str | None:
         """Return the nonce for the caller's next request; None where none is asked for."""
         return None if self._nonces is None else self._nonces.make(now.wall)
+
+
+def nonces_of(settings: Settings, sealing_keys: SealingKeys) -> DPoPNonces | None:
+    """Make the nonces of an issuer: the same for all its processes, and after a restart.
+
+    None where its settings want none.
+    """
+    if settings.dpop_nonce == "off":
+        return None
+    return DPoPNonces(sealing_keys.derive(_NONCE_PURPOSE))
 
 
 def _refused(why: str) -> RequestRefused:

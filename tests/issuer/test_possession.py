@@ -23,10 +23,10 @@ from issuer.fixtures_minting import (
 from ephemera_client import DPoPNonces, SingleProcessReplayCache, compact
 from ephemera_client.errors import ReplayCacheUnavailable
 from ephemera_client.instant import Instant
-from ephemera_issuer.cli.serve import nonces_of
 from ephemera_issuer.form import TokenRequest
 from ephemera_issuer.issued import recognise
 from ephemera_issuer.policy import decide
+from ephemera_issuer.possession import nonces_of
 from ephemera_issuer.settings import Settings
 from ephemera_issuer.snapshot import open_keeper
 
@@ -188,9 +188,9 @@ def test_replicas_and_the_next_start_know_each_others_nonces(tmp_path: Path) -> 
     made = []
     for _ in range(2):
         with closing(open_keeper(settings, issuer=ISSUER, clock=lambda: NOW)) as keeper:
-            made.append(nonces_of(settings, keeper))
+            made.append(nonces_of(settings, keeper.keys.sealing_keys))
     assert made[0] is not None
     assert made[1] is not None
     assert made[1].made_at(made[0].make(NOW.wall), now=NOW.wall) == SECOND
     with closing(open_keeper(IN_MEMORY, issuer=ISSUER, clock=lambda: NOW)) as keeper:
-        assert nonces_of(IN_MEMORY, keeper) is None
+        assert nonces_of(IN_MEMORY, keeper.keys.sealing_keys) is None

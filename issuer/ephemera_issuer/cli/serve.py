@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from ephemera_client import DPoPNonces, instant
+from ephemera_client import instant
 from ephemera_issuer.app import create_app
 from ephemera_issuer.development import following
 from ephemera_issuer.ending import Ending
 from ephemera_issuer.errors import SettingsInvalid
 from ephemera_issuer.logs import configure_logs
-from ephemera_issuer.possession import NONCE_PURPOSE
+from ephemera_issuer.possession import nonces_of
 from ephemera_issuer.rotator import Rotator
 from ephemera_issuer.server import listen, run
 from ephemera_issuer.settings import IN_MEMORY, Settings, is_loopback
@@ -263,13 +263,6 @@ def _opened(settings: Settings, place: _Place, timing: Timing) -> Iterator[_App]
             jwks_uri_hosts=settings.jwks_uri_hosts,
             background=[rotator.run],
             ending=ending,
-            dpop_nonces=nonces_of(settings, keeper),
+            dpop_nonces=nonces_of(settings, keeper.keys.sealing_keys),
         )
         yield _App(asgi, keeper, ending)
-
-
-def _nonces(settings: Settings, keeper: SnapshotKeeper) -> DPoPNonces | None:
-    # The sealing key is what all replicas share, and a restart keeps.
-    if settings.dpop_nonce == "off":
-        return None
-    return DPoPNonces(keeper.keys.sealing_keys.derive(NONCE_PURPOSE))
