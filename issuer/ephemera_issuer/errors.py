@@ -174,6 +174,11 @@ class RequestRefused(IssuerError):
         self.description = description
         super().__init__(f"{error}: {description}")
 
+    @property
+    def reason(self) -> str:
+        """One of a closed set of names, for whoever counts or records refusals."""
+        return self.error
+
 
 class NonceRequired(RequestRefused):
     """The same request is to come again with this nonce in its proof (RFC 9449 section 8)."""
@@ -189,6 +194,11 @@ class PolicyRefused(RequestRefused):
     def __init__(self, error: RefusalCode, description: str, *, rule: Rule) -> None:
         self.rule = rule
         super().__init__(error, description)
+
+    @property
+    def reason(self) -> str:
+        """The name of the rule."""
+        return self.rule.value
 
 
 class Unavailable(RequestRefused):

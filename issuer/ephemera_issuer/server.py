@@ -6,7 +6,8 @@ import asyncio
 import os
 import signal
 import socket
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import uvicorn
 from uvicorn.config import STARTUP_FAILURE
@@ -37,8 +38,17 @@ _LOOK_EVERY = 0.02
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-def listen(address: Address, *, tls_ends_in_front: bool) -> socket.socket:
-    """Bind and listen; connections wait until `run`.
+class Door(NamedTuple):
+    """An application, and the listening socket by which one comes to it."""
+
+    app: ASGIApp
+    listener: socket.socket
+
+
+def listen(
+    address: Address, *, tls_ends_in_front: bool, setting: str = "EPHEMERA_LISTEN"
+) -> socket.socket:
+    """Bind and listen; connections wait until `run`. Errors name the `setting`.
 
     Raises:
         SettingsInvalid: Nothing can listen there, or callers elsewhere would send their secrets
@@ -47,29 +57,30 @@ def listen(address: Address, *, tls_ends_in_front: bool) -> socket.socket:
     host, port = address
     if not is_loopback(host) and not tls_ends_in_front:
         raise SettingsInvalid(
-            f"EPHEMERA_LISTEN: {host} can be reached from other machines, and this listener speaks "
+            f"{setting}: {host} can be reached from other machines, and this listener speaks "
             "plain HTTP; listen on loopback, or say EPHEMERA_TLS_ENDS_IN_FRONT=true where a proxy "
             "in front ends TLS, or give the issuer an http name in EPHEMERA_UNENCRYPTED_HOSTS on a "
             "private network"
         )
     if not host.isascii():
-        raise SettingsInvalid(f"EPHEMERA_LISTEN: {host} must be written in ASCII")
+        raise SettingsInvalid(f"{setting}: {host} must be written in ASCII")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server(address, family=family, backlog=BACKLOG)
     except OSError as error:
         raise SettingsInvalid(
-            f"EPHEMERA_LISTEN: cannot listen on {host} port {port}: {error.strerror}"
+            f"{setting}: cannot listen on {host} port {port}: {error.strerror}"
         ) from error
 
 
-def run(
+def run(  # noqa: PLR0913 - the parts of a server
     app: ASGIApp,
     listener: socket.socket,
     *,
     ready: Callable[[], None],
     ending: Ending | None = None,
     leash: int | None = None,
+    private: Door | None = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT, then answer what has come in until then.
 
@@ -82,6 +93,8 @@ def run(
         ready: Called once requests are answered.
         ending: Begins with the signal, for the application to know.
         leash: A file descriptor to read from; when it is at its end, that is a signal too.
+        private: What answers beside `app`, at a listener of its own, under the same rules; it has
+            no lifespan.
 
     Raises:
         SystemExit: With status 3; what the application does in the background failed, and the log
@@ -92,12 +105,12 @@ def run(
     class Protocol(_Protocol):
         ending = told
 
-    server = _Server(
-        uvicorn.Config(
+    def configured(app: ASGIApp, *, lifespan: Literal["on", "off"]) -> uvicorn.Config:
+        return uvicorn.Config(
             app,
             http=Protocol,
             ws="none",
-            lifespan="on",
+            lifespan=lifespan,
             log_config=None,
             access_log=False,
             proxy_headers=False,
@@ -105,11 +118,13 @@ def run(
             backlog=BACKLOG,
             timeout_keep_alive=KEEP_ALIVE,
             timeout_graceful_shutdown=DRAIN,
-        ),
-        Protocol,
-        ready,
-        leash,
-    )
+        )
+
+    config = configured(app, lifespan="on")
+    doors = [(listener, config)]
+    if private is not None:
+        doors.append((private.listener, configured(private.app, lifespan="off")))
+    server = _Server(config, Protocol, ready, leash, doors)
     # Afterwards uvicorn hands the signal on to the handlers that it found. Python's own would end
     # the process as killed; these have nothing left to do, and before its own are in place they
     # keep a signal from being lost.
@@ -163,8 +178,10 @@ class _Server(uvicorn.Server):
         protocol: type[_Protocol],
         ready: Callable[[], None],
         leash: int | None,
+        doors: list[tuple[socket.socket, uvicorn.Config]],
     ) -> None:
         super().__init__(config)
+        self._doors = doors
         self._protocol_class = protocol
         self._ending = protocol.ending
         self._ready = ready
@@ -172,8 +189,14 @@ class _Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
+        loop = asyncio.get_running_loop()
+        for listener, config in self._doors[1:]:
+            factory = partial(self._protocol, config)
+            self.servers.append(
+                await loop.create_server(factory, sock=listener, backlog=config.backlog)
+            )
         if self._leash is not None:
-            asyncio.get_running_loop().add_reader(self._leash, self._let_go)
+            loop.add_reader(self._leash, self._let_go)
         self._ready()
 
     def _let_go(self) -> None:
@@ -185,41 +208,44 @@ class _Server(uvicorn.Server):
         # Without its background task an issuer would never be ready again: let it be restarted.
         return await super().on_tick(counter) or self.lifespan.error_occurred
 
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002 - the doors have them
         self._ending.begin()
         for connection in self.server_state.connections:
             if isinstance(connection, _Protocol):
                 connection.make_this_the_last()
-        await self._accept_the_waiting(sockets or [])
+        await self._accept_the_waiting()
         for _ in range(int(LINGER / _LOOK_EVERY)):
             if not self.server_state.connections or self.force_exit:
                 break
             await asyncio.sleep(_LOOK_EVERY)
         await super().shutdown([])
 
-    async def _accept_the_waiting(self, sockets: list[socket.socket]) -> None:
+    async def _accept_the_waiting(self) -> None:
         # Closing a listener resets the connections that the system has made and nobody accepted.
         # A duplicate of the descriptor leaves the listener open while the loop lets go of it, and
         # unlike socket.dup() leaves the flags alone, which other processes share.
-        listeners = [socket.socket(fileno=os.dup(listener.fileno())) for listener in sockets]
+        doors = [
+            (socket.socket(fileno=os.dup(listener.fileno())), config)
+            for listener, config in self._doors
+        ]
         for server in self.servers:
             server.close()
-        for listener in sockets:
+        for listener, _ in self._doors:
             listener.close()
         waiting = []
-        for listener in listeners:
+        for listener, config in doors:
             with listener:
                 listener.setblocking(False)
                 while (connection := _accept(listener)) is not None:
-                    waiting.append(connection)
+                    waiting.append((connection, config))
         loop = asyncio.get_running_loop()
-        for connection in waiting:
+        for connection, config in waiting:
             connection.setblocking(False)
-            await loop.connect_accepted_socket(self._protocol, connection)
+            await loop.connect_accepted_socket(partial(self._protocol, config), connection)
 
-    def _protocol(self) -> asyncio.Protocol:
+    def _protocol(self, config: uvicorn.Config) -> asyncio.Protocol:
         return self._protocol_class(
-            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+            config=config, server_state=self.server_state, app_state=self.lifespan.state
         )
 
 

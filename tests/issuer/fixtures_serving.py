@@ -45,9 +45,18 @@ class FailingKeeper:
         raise LookupError(f"the keeper lost {token.jti}")
 
 
+class ForgetfulKeeper(Keeper):
+    """Fails when it is to revoke, in a way that nobody foresees."""
+
+    def revoke(self, token: IssuedToken) -> None:
+        raise LookupError(f"the keeper lost {token.jti}")
+
+
+KEEPERS = {"failing": FailingKeeper, "forgetful": ForgetfulKeeper}
+
 if __name__ == "__main__":
     configure_logs()
-    keeper = FailingKeeper() if "failing" in sys.argv else Keeper(SNAPSHOT)
+    keeper = KEEPERS[sys.argv[1]]() if sys.argv[1:] else Keeper(SNAPSHOT)
     with listen(Address("127.0.0.1", 0), tls_ends_in_front=False) as listener:
         port = listener.getsockname()[1]
         run(

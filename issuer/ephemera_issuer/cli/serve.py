@@ -14,9 +14,12 @@ from ephemera_issuer.development import following
 from ephemera_issuer.ending import Ending
 from ephemera_issuer.errors import SettingsInvalid
 from ephemera_issuer.logs import configure_logs
+from ephemera_issuer.metrics.memory import Tallies
+from ephemera_issuer.observation import observing
 from ephemera_issuer.possession import nonces_of
+from ephemera_issuer.private import create_private_app
 from ephemera_issuer.rotator import Rotator
-from ephemera_issuer.server import listen, run
+from ephemera_issuer.server import Door, listen, run
 from ephemera_issuer.settings import IN_MEMORY, Settings, is_loopback
 from ephemera_issuer.snapshot import open_keeper
 from ephemera_issuer.spent import opened_ledger
@@ -79,6 +82,13 @@ def serve(  # noqa: PLR0913 - a parameter for each option
             metavar="PERIOD", help="How often the next key is to sign: 24h, 90m, 7d, or off."
         ),
     ] = None,
+    dpop_nonce: Annotated[
+        str | None,
+        typer.Option(
+            metavar="off|required",
+            help="Whether DPoP proofs must hold a nonce of this issuer: off by default.",
+        ),
+    ] = None,
     workers: Annotated[
         int | None, typer.Option(metavar="N", help="How many processes answer: 1 by default.")
     ] = None,
@@ -96,11 +106,27 @@ def serve(  # noqa: PLR0913 - a parameter for each option
             help="Hosts of a private network whose issuer identifier may be plain http.",
         ),
     ] = None,
-    dpop_nonce: Annotated[
+    private_listen: Annotated[
         str | None,
         typer.Option(
-            metavar="off|required",
-            help="Whether DPoP proofs must hold a nonce of this issuer: off by default.",
+            metavar="HOST:PORT",
+            help="Where metrics are, apart from callers: 127.0.0.1:8701 by default, or off.",
+        ),
+    ] = None,
+    log_format: Annotated[
+        str | None,
+        typer.Option(help="json or console; by default console on a terminal, else json."),
+    ] = None,
+    log_level: Annotated[
+        str | None, typer.Option(help="The least to log: debug, info, warning or error.")
+    ] = None,
+    access_log: Annotated[
+        bool | None, typer.Option("--access-log", help="Log a line for every request.")
+    ] = None,
+    traces: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL", help="An OTLP/HTTP collector that gets a span for every token request."
         ),
     ] = None,
     dev: Annotated[
@@ -137,10 +163,15 @@ def serve(  # noqa: PLR0913 - a parameter for each option
         "replay_ca_file": replay_ca_file,
         "algorithm": algorithm,
         "rotate_every": rotate_every,
+        "dpop_nonce": dpop_nonce,
         "workers": workers,
         "tls_ends_in_front": tls_ends_in_front,
         "unencrypted_hosts": unencrypted_hosts,
-        "dpop_nonce": dpop_nonce,
+        "private_listen": private_listen,
+        "log_format": log_format,
+        "log_level": log_level,
+        "access_log": access_log,
+        "traces": traces,
     }
     if dev is None and secrets_dir is not None:
         raise typer.BadParameter("is only for --dev", param_hint="--secrets-dir")
@@ -150,8 +181,8 @@ def serve(  # noqa: PLR0913 - a parameter for each option
             "leave out --database-url, --sealing-key-file and --replay-url",
             param_hint="--dev",
         )
-    configure_logs()
     settings = Settings(**options)
+    configure_logs(style=settings.log_format, level=settings.log_level)
     if dev is not None:
         if not is_loopback(settings.address.host):
             raise SettingsInvalid(
@@ -182,15 +213,20 @@ def serve_with(settings: Settings, *, timing: Timing = CONTRACT) -> None:
                 place.serve(app, ready=place.announce)
             return
         # What cannot be opened is told once, and what a first start makes is made once.
-        with _opened(settings, place, timing):
+        with _opened(settings, place._replace(tallies=Tallies(1)), timing):
             pass
 
-        def work(ready: Callable[[], None], leash: int) -> None:
-            with _opened(settings, place, timing) as app:
+        def work(number: int, ready: Callable[[], None], leash: int) -> None:
+            with _opened(settings, place, timing, worker=number) as app:
                 place.serve(app, ready=ready, leash=leash)
 
+        listeners = [place.listener, *([place.private] if place.private else [])]
         status = Workers(
-            settings.workers, work, listener=place.listener, ready=place.announce
+            settings.workers,
+            work,
+            listeners=listeners,
+            ready=place.announce,
+            died=place.tallies.note_death,
         ).run()
     if status:
         raise SystemExit(status)
@@ -208,36 +244,57 @@ def _develop(settings: Settings, file: Path, *, secrets_dir: Path) -> None:
 
 class _App(NamedTuple):
     asgi: ASGIApp
+    private: ASGIApp
     keeper: SnapshotKeeper
     ending: Ending
 
 
 class _Place(NamedTuple):
-    """Where it is served, under which name."""
+    """Where it is served, under which name, and what the processes that serve it have counted."""
 
     listener: socket.socket
+    private: socket.socket | None
     issuer: str
+    tallies: Tallies
 
     def announce(self) -> None:
-        host, port = self.listener.getsockname()[:2]
-        literal = f"[{host}]" if ":" in host else host
-        typer.echo(f"ephemera: serving {self.issuer} (listening on http://{literal}:{port})")
+        privately = f", private listener on {_url(self.private)}" if self.private else ""
+        listening = f"(listening on {_url(self.listener)})"
+        typer.echo(f"ephemera: serving {self.issuer} {listening}{privately}")
 
     def serve(self, app: _App, *, ready: Callable[[], None], leash: int | None = None) -> None:
-        run(app.asgi, self.listener, ready=ready, ending=app.ending, leash=leash)
+        private = Door(app.private, self.private) if self.private else None
+        run(app.asgi, self.listener, ready=ready, ending=app.ending, leash=leash, private=private)
 
 
 @contextlib.contextmanager
 def _listening(settings: Settings) -> Iterator[_Place]:
-    with listen(
-        settings.address,
-        tls_ends_in_front=settings.tls_ends_in_front or settings.plain_http_meant,
-    ) as listener:
-        yield _Place(listener, settings.issuer_at(listener.getsockname()[1]))
+    plain = settings.tls_ends_in_front or settings.plain_http_meant
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(listen(settings.address, tls_ends_in_front=plain))
+        private = None
+        if (address := settings.private_address) is not None:
+            private = stack.enter_context(
+                listen(address, tls_ends_in_front=plain, setting="EPHEMERA_PRIVATE_LISTEN")
+            )
+        yield _Place(
+            listener,
+            private,
+            settings.issuer_at(listener.getsockname()[1]),
+            Tallies(settings.workers),
+        )
+
+
+def _url(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    literal = f"[{host}]" if ":" in host else host
+    return f"http://{literal}:{port}"
 
 
 @contextlib.contextmanager
-def _opened(settings: Settings, place: _Place, timing: Timing) -> Iterator[_App]:
+def _opened(
+    settings: Settings, place: _Place, timing: Timing, *, worker: int = 0
+) -> Iterator[_App]:
     with (
         contextlib.closing(
             open_keeper(settings, issuer=place.issuer, clock=instant.read, timing=timing)
@@ -248,6 +305,7 @@ def _opened(settings: Settings, place: _Place, timing: Timing) -> Iterator[_App]
             clock=instant.read,
             ca_file=settings.replay_ca_file,
         ) as ledger,
+        observing(settings, place.tallies, worker=worker, clock=instant.read) as observation,
     ):
         rotator = Rotator(
             keeper,
@@ -256,13 +314,16 @@ def _opened(settings: Settings, place: _Place, timing: Timing) -> Iterator[_App]
             clock=instant.read,
         )
         ending = Ending()
-        asgi = create_app(
+        observation.follow(keeper)
+        public = create_app(
             keeper,
             issuer=place.issuer,
-            ledger=ledger,
+            ledger=observation.counted(ledger),
             jwks_uri_hosts=settings.jwks_uri_hosts,
             background=[rotator.run],
             ending=ending,
             dpop_nonces=nonces_of(settings, keeper.keys.sealing_keys),
+            observers=observation.observers,
         )
-        yield _App(asgi, keeper, ending)
+        private = create_private_app(routes=[observation.metrics(keeper)])
+        yield _App(observation.public(public), observation.private(private), keeper, ending)

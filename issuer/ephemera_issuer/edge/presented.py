@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from starlette.responses import Response
 
 from ephemera_issuer import form
+from ephemera_issuer.attempt import Attempt
 from ephemera_issuer.edge.errors import refusal, unavailable
 from ephemera_issuer.edge.posted import credentials, read
 from ephemera_issuer.errors import RequestRefused
@@ -53,17 +54,21 @@ class PresentedToken:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; a caller that goes away before its form is complete gets none."""
+        attempt = Attempt(self._clock(), scope)
         authorization = credentials(scope["headers"])
         body = await read(receive)
         if body is None:
             return
         try:
-            response = await self._answer(*await self._read(authorization, body))
+            response = await self._answer(*await self._read(attempt, authorization, body))
         except RequestRefused as error:
+            attempt.reason = error.reason
             response = refusal(error)
         await response(scope, receive, send)
 
-    async def _read(self, authorization: list[bytes], body: bytes) -> tuple[Client, str]:
+    async def _read(
+        self, attempt: Attempt, authorization: list[bytes], body: bytes
+    ) -> tuple[Client, str]:
         now = self._clock()
         clients = fresh(self._snapshots, now).clients
         parameters = form.parameters(body, _NAMES)
@@ -72,6 +77,7 @@ class PresentedToken:
         caller = await self._authentication.identify(
             clients, authorization=authorization, parameters=parameters, now=now
         )
+        attempt.client_id = caller.client.id
         if caller.assertion is not None:
             await self._spent.claim(caller.assertion, now)
         return caller.client, parameters["token"]

@@ -67,8 +67,7 @@ class TokenEndpoint:
 
         An error of our own is answered too, and raised for the server to log.
         """
-        peer = scope.get("client")
-        attempt = Attempt(self._clock(), peer[0] if peer else None)
+        attempt = Attempt(self._clock(), scope)
         try:
             authorization = credentials(scope["headers"])
             proofs = [value for name, value in scope["headers"] if name == b"dpop"]
@@ -143,6 +142,7 @@ class TokenEndpoint:
         return _granted(decision, tokens, "DPoP" if possession else "Bearer")
 
     def _tell(self, attempt: Attempt, error: RequestRefused) -> None:
+        attempt.reason = error.reason
         for observer in self._observers:
             observer.refused(attempt, error)
 
