@@ -91,7 +91,9 @@ def _shown(
         if scheme == "bearer":
             return raw, None
         seen = look(place)
-        return raw, Presented(seen.method, dpop.origin + seen.path, bearer.proof(seen.proofs))
+        # What follows the origin must not be able to continue its host.
+        path = seen.path if seen.path.startswith("/") else f"/{seen.path}"
+        return raw, Presented(seen.method, dpop.origin + path, bearer.proof(seen.proofs))
     except ProofRefused as error:
         verifier.report(error)
         raise

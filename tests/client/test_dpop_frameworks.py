@@ -199,6 +199,27 @@ async def test_a_path_is_compared_as_it_was_sent() -> None:
                 assert answer.status_code == status, path
 
 
+async def test_a_path_cannot_continue_the_host() -> None:
+    app = RequireToken(_nothing, verifier_for(AsyncVerifier))
+    for raw_path in (b".evil.test/a", b"@evil.test/a", b":8443/a", b"*", b""):
+        token = bound()
+        proof = proof_of(token, htu=AUDIENCE + raw_path.decode())
+        scope = {
+            "type": "http",
+            "method": "GET",
+            "path": "/a",
+            "raw_path": raw_path,
+            "headers": [(b"authorization", b"DPoP " + token.encode()), (b"dpop", proof.encode())],
+        }
+        statuses = []
+
+        async def send(message: Any, statuses: list[int] = statuses) -> None:
+            statuses.append(message.get("status", 0))
+
+        await app(scope, send, send)  # type: ignore[arg-type] # nothing is received
+        assert statuses[0] == (204 if raw_path == b"" else 401), raw_path
+
+
 async def test_a_server_that_tells_the_decoded_path_alone_will_do() -> None:
     app = RequireToken(_nothing, verifier_for(AsyncVerifier))
 

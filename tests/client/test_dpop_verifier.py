@@ -243,6 +243,9 @@ def test_replicas_that_share_a_ledger_accept_a_proof_once_among_them(tmp_path: P
         {"max_age": 0},
         {"max_age": 601},
         {"max_age": True},
+        {"nonces": True},
+        {"nonces": DPoPNonces},
+        {"replay_cache": SingleProcessReplayCache},
     ],
 )
 def test_a_demand_that_cannot_be_met_is_a_mistake(wrong: dict[str, Any]) -> None:

@@ -79,6 +79,10 @@ class DPoP:
             raise ConfigurationError("required must be True or False")
         if type(max_age) is not int or not 0 < max_age <= _LONGEST_AGE:
             raise ConfigurationError(f"max_age must be from 1 to {_LONGEST_AGE} seconds")
+        if not (nonces is None or isinstance(nonces, DPoPNonces)):
+            raise ConfigurationError("nonces must be DPoPNonces(...), or None")
+        if isinstance(replay_cache, type):
+            raise ConfigurationError(f"replay_cache must be made: {replay_cache.__name__}()")
         self.origin = origin
         self.required = required
         self.nonces = nonces
