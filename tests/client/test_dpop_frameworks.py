@@ -211,7 +211,7 @@ async def test_a_path_cannot_continue_the_host() -> None:
             "raw_path": raw_path,
             "headers": [(b"authorization", b"DPoP " + token.encode()), (b"dpop", proof.encode())],
         }
-        statuses = []
+        statuses: list[int] = []
 
         async def send(message: Any, statuses: list[int] = statuses) -> None:
             statuses.append(message.get("status", 0))
