@@ -33,6 +33,7 @@ from ephemera_issuer.edge.token import TokenEndpoint
 from ephemera_issuer.ending import Ending
 from ephemera_issuer.errors import TooManyRequests
 from ephemera_issuer.limits import Limits
+from ephemera_issuer.possession import Proofs
 from ephemera_issuer.proxies import Proxies
 from ephemera_issuer.spent import SpentAssertions
 
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 
     from starlette.types import Receive, Scope, Send
 
+    from ephemera_client import DPoPNonces
     from ephemera_client.instant import Clock
     from ephemera_client.replay import ReplayCache
     from ephemera_issuer.attempt import Observer
@@ -118,6 +120,7 @@ def create_app(  # noqa: PLR0913 - the parts of an issuer
     auditor: Auditor | None = None,
     limits: Limits | None = None,
     proxies: Proxies | None = None,
+    dpop_nonces: DPoPNonces | None = None,
     clock: Clock = instant.read,
 ) -> Starlette:
     """Make the public application of one issuer.
@@ -133,6 +136,7 @@ def create_app(  # noqa: PLR0913 - the parts of an issuer
         auditor: Records every token request, and may have it wait; by default nobody does.
         limits: How much callers may ask for; by default everything.
         proxies: Whose word is taken for who calls; by default nobody's.
+        dpop_nonces: Proofs of possession must hold one of these; by default they need none.
         clock: Dates tokens and tells the age of the snapshot.
     """
 
@@ -160,6 +164,7 @@ def create_app(  # noqa: PLR0913 - the parts of an issuer
         issuer=issuer,
         authentication=authentication,
         spent=spent,
+        proofs=Proofs(issuer=issuer, url=issuer + TOKEN_PATH, nonces=dpop_nonces),
         clock=clock,
         observers=observers,
         auditor=auditor,

@@ -377,3 +377,11 @@ def test_names_of_the_command_are_known_and_a_near_one_is_told(
     monkeypatch.setenv("EPHEMERA_ADMIN_KEY_FIEL", "ops.pem")
     with pytest.raises(SettingsInvalid, match=r"did you mean EPHEMERA_ADMIN_KEY_FILE\?"):
         Settings()
+
+
+def test_nonces_in_proofs_are_off_or_required(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Settings().dpop_nonce == "off"
+    monkeypatch.setenv("EPHEMERA_DPOP_NONCE", "required")
+    assert Settings().dpop_nonce == "required"
+    with pytest.raises(SettingsInvalid, match=r"^EPHEMERA_DPOP_NONCE: "):
+        Settings(dpop_nonce="sometimes")

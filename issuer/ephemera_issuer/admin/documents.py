@@ -49,6 +49,7 @@ def values(entry: Entry) -> Document:
                 "max_lifetime": entry.max_lifetime,
                 "single_use": entry.single_use,
                 "introspected_by": sorted(entry.introspected_by),
+                "dpop": "required" if entry.dpop_required else "optional",
                 "disabled": entry.disabled,
             }
         case Client():

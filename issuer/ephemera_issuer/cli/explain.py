@@ -53,6 +53,7 @@ def _text(document: dict[str, Any]) -> str:
             "scopes": " ".join(document["scopes"]),
             "lifetime": f"{document['lifetime']} s",
             "single use": "yes" if document["single_use"] else "no",
+            "dpop": document["dpop"],
         }
     else:
         rows = {"answer": f"{document['error']}: {document['error_description']}"}

@@ -47,6 +47,7 @@ class AudienceDeclaration:
     max_lifetime: int
     single_use: bool
     introspected_by: frozenset[str]
+    dpop_required: bool
     disabled: bool | None
     place: Place
 

@@ -90,6 +90,7 @@ def _wanted(declared: Declarations, registry: Registry, *, prune: bool) -> Regis
             audience.single_use,
             disabled,
             audience.introspected_by,
+            audience.dpop_required,
         )
     clients = {} if prune else dict(registry.clients)
     for client in declared.clients.values():

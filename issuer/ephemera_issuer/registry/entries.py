@@ -24,6 +24,7 @@ class Audience:
     `id` is its identifier (RFC 8707 §2) and the `aud` of its tokens; `max_lifetime` is in seconds;
     `single_use` is announced to callers, the API's own verifier is what enforces it. A disabled
     audience gets no tokens. `introspected_by` are the clients that may introspect its tokens.
+    Where `dpop_required`, every token is bound to its sender's key (RFC 9449).
     """
 
     id: str
@@ -32,6 +33,7 @@ class Audience:
     single_use: bool
     disabled: bool
     introspected_by: frozenset[str] = frozenset()
+    dpop_required: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,6 +48,11 @@ def _nothing_more(*_: object) -> tuple[()]:
     return ()
 
 
+def _binding(_: object, values: dict[str, Any], _place: Place) -> tuple[()]:
+    values["dpop_required"] = values.pop("dpop", False)
+    return ()
+
+
 def credential_problems(given: Collection[str], *, keys: str, place: Place) -> Iterator[Problem]:
     """What is wrong with the kinds of credential `given` to a client; `keys` names its own keys."""
     if not {"secret", keys, "jwks_uri"} & set(given):
@@ -93,11 +98,12 @@ ENTRIES: Mapping[str, Entries] = {
             "max_lifetime": Field(syntax.lifetime, default=MAXIMUM_LIFETIME),
             "single_use": Field(syntax.flag, default=True),
             "introspected_by": Field(syntax.clients, default=frozenset()),
+            "dpop": Field(syntax.dpop, default=False),
             "disabled": Field(syntax.flag),
         },
         AudienceDeclaration,
         ("id",),
-        _nothing_more,
+        _binding,
     ),
     "clients": Entries(
         {

@@ -102,6 +102,7 @@ def _audience(row: Row[Any]) -> tuple[str, Audience]:
         row.single_use,
         row.disabled,
         frozenset(row.introspected_by.split()),
+        row.dpop_required,
     )
 
 
@@ -139,6 +140,7 @@ def row(entry: Entry) -> tuple[Table, dict[str, str], dict[str, Any]]:
                 "max_lifetime": entry.max_lifetime,
                 "single_use": entry.single_use,
                 "introspected_by": " ".join(sorted(entry.introspected_by)),
+                "dpop_required": entry.dpop_required,
                 "disabled": entry.disabled,
             }
             return audiences, {"id": entry.id}, columns

@@ -27,6 +27,7 @@ from sqlalchemy import (
     MetaData,
     Table,
     Text,
+    false,
 )
 
 metadata = MetaData(
@@ -61,6 +62,7 @@ audiences = Table(
     Column("max_lifetime", Integer, nullable=False),
     Column("single_use", Boolean, nullable=False),
     Column("introspected_by", Text, nullable=False, server_default=""),
+    Column("dpop_required", Boolean, nullable=False, server_default=false()),
     Column("disabled", Boolean, nullable=False),
     Column("removed", Boolean, nullable=False),
     Column("version", _Number, nullable=False, index=True),

@@ -71,6 +71,7 @@ Lifetime = _rule(
 )
 Flag = _rule(syntax.flag, {"type": "boolean"})
 Clients = _rule(syntax.clients, {"type": "array", "items": CLIENT_ID, "uniqueItems": True})
+Binding = _rule(syntax.dpop, {"enum": ["required", "optional"]})
 Secret = _rule(syntax.secret, {"const": "generate"})
 JwksUri = _rule(syntax.jwks_uri, {"type": "string", "maxLength": 1024, "pattern": "^https?://"})
 Jwk = _rule(_jwk, JWK)
