@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypedDict
 
 import anyio
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from ephemera_client.instant import Clock, Instant
     from ephemera_issuer.database import Database
     from ephemera_issuer.issued import IssuedToken
-    from ephemera_issuer.registry.entries import Audience, Client, Grant
+    from ephemera_issuer.registry.entries import Audience, Client, Grant, TrustedIssuer
     from ephemera_issuer.revocation.entries import Revocations
     from ephemera_issuer.settings import Settings
     from ephemera_keys import KeyRing, SealingKeys, Signer, Timing
@@ -55,6 +55,7 @@ class Snapshot:
     clients: Mapping[str, Client]
     audiences: Mapping[str, Audience]
     grants: Mapping[tuple[str, str], Grant]
+    issuers: Mapping[str, TrustedIssuer] = field(default_factory=dict)
     ring: KeyRing
     signer: Signer
     jwks: bytes
@@ -186,6 +187,7 @@ class SnapshotKeeper:
             clients=registry.clients,
             audiences=registry.audiences,
             grants=registry.grants,
+            issuers=registry.issuers,
             ring=stored.ring,
             signer=signer,
             **_published(stored.ring),
@@ -252,4 +254,5 @@ def _registry(known: Snapshot) -> Registry:
         clients=known.clients,
         grants=known.grants,
         version=known.registry_version,
+        issuers=known.issuers,
     )

@@ -15,7 +15,14 @@ from ephemera_issuer.errors import DatabaseMissing
 from ephemera_issuer.registry import application
 from ephemera_issuer.registry.application import Applied
 from ephemera_issuer.registry.diff import difference
-from ephemera_issuer.registry.entries import Audience, Client, Grant, Registry
+from ephemera_issuer.registry.entries import (
+    Audience,
+    Client,
+    Grant,
+    Identity,
+    Registry,
+    TrustedIssuer,
+)
 from ephemera_issuer.registry.file import read_files
 from ephemera_issuer.registry.secrets import SecretsDirectory
 from ephemera_issuer.registry.store import read_registry
@@ -118,7 +125,7 @@ def _print(applied: Applied, *, dry_run: bool) -> None:
 
 
 def _kind(entry: Entry) -> str:
-    return type(entry).__name__.lower()
+    return "issuer" if isinstance(entry, TrustedIssuer) else type(entry).__name__.lower()
 
 
 def _name(entry: Entry) -> str:
@@ -135,11 +142,20 @@ def _values(entry: Entry) -> dict[str, Any]:
                 "introspected_by": sorted(entry.introspected_by),
                 "disabled": entry.disabled,
             }
+        case TrustedIssuer():
+            return {
+                "keys": [{"kid": key.key.kid, "alg": key.key.alg} for key in entry.keys],
+                "jwks_uri": entry.jwks_uri,
+                "audience": entry.audience,
+                "max_lifetime": entry.max_lifetime,
+                "reusable": entry.reusable,
+            }
         case Client():
             return {
                 "secrets": len(entry.secret_hashes),
                 "keys": [{"kid": key.key.kid, "alg": key.key.alg} for key in entry.keys],
                 "jwks_uri": entry.jwks_uri,
+                "identities": [_identity(identity) for identity in entry.identities],
                 "disabled": entry.disabled,
             }
         case Grant():
@@ -196,5 +212,22 @@ def _word(name: str, value: object) -> str:
             return f"{value} s" if name == "max_lifetime" else str(value)
 
 
-def _item(item: str | Mapping[str, str]) -> str:
-    return item if isinstance(item, str) else f"{item['alg']} {item['kid']}"
+def _item(item: str | Mapping[str, Any]) -> str:
+    match item:
+        case str():
+            return item
+        case {"alg": alg, "kid": kid}:
+            return f"{alg} {kid}"
+        case _:
+            beginning = "*" if item["prefix"] else ""
+            claims = "".join(f" {name}={value}" for name, value in item["claims"].items())
+            return f"{item['subject']}{beginning} of {item['issuer']}{claims}"
+
+
+def _identity(identity: Identity) -> dict[str, Any]:
+    return {
+        "issuer": identity.issuer,
+        "subject": identity.subject,
+        "prefix": identity.prefix,
+        "claims": dict(identity.claims),
+    }

@@ -65,12 +65,16 @@ class PresentedToken:
 
     async def _read(self, authorization: list[bytes], body: bytes) -> tuple[Client, str]:
         now = self._clock()
-        clients = fresh(self._snapshots, now).clients
+        snapshot = fresh(self._snapshots, now)
         parameters = form.parameters(body, _NAMES)
         if "token" not in parameters:
             raise RequestRefused("invalid_request", "token is missing")
         caller = await self._authentication.identify(
-            clients, authorization=authorization, parameters=parameters, now=now
+            snapshot.clients,
+            issuers=snapshot.issuers,
+            authorization=authorization,
+            parameters=parameters,
+            now=now,
         )
         if caller.assertion is not None:
             await self._spent.claim(caller.assertion, now)

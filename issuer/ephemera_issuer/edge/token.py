@@ -98,7 +98,11 @@ class TokenEndpoint:
         parameters = form.parameters(body, form.TOKEN_REQUEST)
         request = form.parse(parameters)
         caller = await self._authentication.identify(
-            snapshot.clients, authorization=authorization, parameters=parameters, now=now
+            snapshot.clients,
+            issuers=snapshot.issuers,
+            authorization=authorization,
+            parameters=parameters,
+            now=now,
         )
         client = caller.client
         latest = self._snapshots.current

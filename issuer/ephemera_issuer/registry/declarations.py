@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from ephemera_issuer.registry.entries import ClientKey
+    from ephemera_issuer.registry.entries import ClientKey, Identity
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +52,20 @@ class AudienceDeclaration:
 
 
 @dataclass(frozen=True, slots=True)
+class IssuerDeclaration:
+    """An `[[issuers]]` entry. `keys` were read from `jwks_files`."""
+
+    id: str
+    jwks_files: tuple[Path, ...]
+    keys: tuple[ClientKey, ...]
+    jwks_uri: str | None
+    audience: str | None
+    max_lifetime: int
+    reusable: bool
+    place: Place
+
+
+@dataclass(frozen=True, slots=True)
 class ClientDeclaration:
     """A `[[clients]]` entry. With `secret`, one is generated where the client has none yet.
 
@@ -63,6 +77,7 @@ class ClientDeclaration:
     jwks_files: tuple[Path, ...]
     keys: tuple[ClientKey, ...]
     jwks_uri: str | None
+    identities: tuple[Identity, ...]
     disabled: bool | None
     place: Place
 
@@ -83,5 +98,6 @@ class Declarations:
     """All that one file or one directory of files declares; grants by (client, audience)."""
 
     audiences: Mapping[str, AudienceDeclaration]
+    issuers: Mapping[str, IssuerDeclaration]
     clients: Mapping[str, ClientDeclaration]
     grants: Mapping[tuple[str, str], GrantDeclaration]

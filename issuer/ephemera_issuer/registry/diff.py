@@ -12,6 +12,7 @@ from ephemera_issuer.registry.entries import (
     Entry,
     Grant,
     Registry,
+    TrustedIssuer,
 )
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ class Change(NamedTuple):
 
 
 class Difference(NamedTuple):
-    """What makes the registry match: audiences, clients, grants, each in alphabetical order.
+    """What makes the registry match: audiences, issuers, clients, grants, each in order.
 
     `without_secret` names the clients that must be given a first secret.
     """
@@ -59,6 +60,7 @@ def difference(declared: Declarations, registry: Registry, *, prune: bool) -> Di
     problems = [
         *_strangers(declared, wanted),
         *_crowded(declared, wanted),
+        *_untrusted(declared, wanted),
         *_dangling(declared, wanted),
     ]
     if problems:
@@ -66,6 +68,7 @@ def difference(declared: Declarations, registry: Registry, *, prune: bool) -> Di
     return Difference(
         (
             *_changes(registry.audiences, wanted.audiences),
+            *_changes(registry.issuers, wanted.issuers),
             *_changes(registry.clients, wanted.clients),
             *_changes(registry.grants, wanted.grants),
         ),
@@ -87,13 +90,29 @@ def _wanted(declared: Declarations, registry: Registry, *, prune: bool) -> Regis
             disabled,
             audience.introspected_by,
         )
+    issuers = {} if prune else dict(registry.issuers)
+    for issuer in declared.issuers.values():
+        issuers[issuer.id] = TrustedIssuer(
+            issuer.id,
+            issuer.max_lifetime,
+            issuer.reusable,
+            issuer.audience,
+            issuer.keys,
+            issuer.jwks_uri,
+        )
     clients = {} if prune else dict(registry.clients)
     for client in declared.clients.values():
         clients[client.id] = _client(client, registry.clients.get(client.id))
     grants = {} if prune else dict(registry.grants)
     for key, grant in declared.grants.items():
         grants[key] = Grant(grant.client, grant.audience, grant.scopes, grant.max_lifetime)
-    return Registry(audiences=audiences, clients=clients, grants=grants, version=registry.version)
+    return Registry(
+        audiences=audiences,
+        clients=clients,
+        grants=grants,
+        version=registry.version,
+        issuers=issuers,
+    )
 
 
 def _client(declared: ClientDeclaration, known: Client | None) -> Client:
@@ -101,7 +120,9 @@ def _client(declared: ClientDeclaration, known: Client | None) -> Client:
     if declared.secret:
         hashes = (known.secret_hashes if known else ()) or (TO_BE_MADE,)
     disabled = _disabled(declared.disabled, known)
-    return Client(declared.id, hashes, disabled, declared.keys, declared.jwks_uri)
+    return Client(
+        declared.id, hashes, disabled, declared.keys, declared.jwks_uri, declared.identities
+    )
 
 
 def _disabled(declared: bool | None, known: Audience | Client | None) -> bool:  # noqa: FBT001 - a value, not a switch
@@ -130,6 +151,14 @@ def _crowded(declared: Declarations, wanted: Registry) -> Iterator[Problem]:
                 f"{MOST_CREDENTIALS} is the most: leave one out, or drop a secret with "
                 "`ephemera clients drop-secret`",
             )
+
+
+def _untrusted(declared: Declarations, wanted: Registry) -> Iterator[Problem]:
+    """Identities of issuers that there will not be."""
+    for client in declared.clients.values():
+        unknown = sorted({one.issuer for one in client.identities} - wanted.issuers.keys())
+        if unknown:
+            yield client.place.problem("identities", f"there is no issuer {', '.join(unknown)}")
 
 
 def _dangling(declared: Declarations, wanted: Registry) -> Iterator[Problem]:

@@ -1,4 +1,4 @@
-"""A client's public keys in a file that the registry file names (RFC 7517 §5)."""
+"""Public keys in a file that the registry file names (RFC 7517 §5)."""
 
 from __future__ import annotations
 
@@ -11,12 +11,15 @@ from ephemera_issuer.registry.entries import MOST_CREDENTIALS, ClientKey
 if TYPE_CHECKING:
     from pathlib import Path
 
+MOST_ISSUER_KEYS = 32
+"""Of a trusted issuer, which may publish keys of other workloads and times too."""
+
 _MOST_BYTES = 65_536
 _PRIVATE_PEM = b"PRIVATE KEY-----"
 
 
-def read_keys(path: Path) -> tuple[ClientKey, ...]:
-    """Read a JWK Set of one key, or of two where the client is rolling them.
+def read_keys(path: Path, *, most: int = MOST_CREDENTIALS) -> tuple[ClientKey, ...]:
+    """Read a JWK Set of one key, or of as many as `most` while they are being rolled.
 
     That they differ is not looked at here.
 
@@ -36,7 +39,7 @@ def read_keys(path: Path) -> tuple[ClientKey, ...]:
             "`python -m ephemera_client keygen` writes the public half to a file of its own"
         )
     keys: list[ClientKey] = []
-    for index, members in enumerate(_members(content)):
+    for index, members in enumerate(_members(content, most)):
         try:
             keys.append(ClientKey.parse(members))
         except JwkInvalid as error:
@@ -44,7 +47,7 @@ def read_keys(path: Path) -> tuple[ClientKey, ...]:
     return tuple(keys)
 
 
-def _members(content: bytes) -> list[dict[str, Any]]:
+def _members(content: bytes, most: int) -> list[dict[str, Any]]:
     try:
         document = strict_json(content)
     except ValueError as error:
@@ -52,9 +55,8 @@ def _members(content: bytes) -> list[dict[str, Any]]:
     keys = document.get("keys") if isinstance(document, dict) else None
     if not isinstance(keys, list) or not all(isinstance(key, dict) for key in keys):
         raise ValueError('is no JWK Set, which is {"keys": [...]}')
-    if not 1 <= len(keys) <= MOST_CREDENTIALS:
+    if not 1 <= len(keys) <= most:
         raise ValueError(
-            f"has {len(keys) or 'no'} keys: one is needed, and {MOST_CREDENTIALS} while they "
-            "are being rolled"
+            f"has {len(keys) or 'no'} keys: one is needed, and {most} while they are being rolled"
         )
     return keys

@@ -11,9 +11,11 @@ from ephemera_issuer.registry.declarations import (
     AudienceDeclaration,
     ClientDeclaration,
     GrantDeclaration,
+    IssuerDeclaration,
     Place,
 )
-from ephemera_issuer.registry.jwks_file import read_keys
+from ephemera_issuer.registry.entries import MOST_CREDENTIALS
+from ephemera_issuer.registry.jwks_file import MOST_ISSUER_KEYS, read_keys
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -51,8 +53,23 @@ def _credentials(
     entry: Mapping[str, object], values: dict[str, Any], place: Place
 ) -> Iterator[Problem]:
     """Read a client's keys; it has a secret, or keys of one source, or moves between the two."""
-    if not entry.keys() & {"secret", "jwks_file", "jwks_uri"}:
-        yield place.problem("", "needs a credential: secret, jwks_file or jwks_uri")
+    if not entry.keys() & {"secret", "jwks_file", "jwks_uri", "identities"}:
+        yield place.problem("", "needs a credential: secret, jwks_file, jwks_uri or identities")
+    yield from _key_source(entry, values, place, most=MOST_CREDENTIALS)
+
+
+def _trusted(
+    entry: Mapping[str, object], values: dict[str, Any], place: Place
+) -> Iterator[Problem]:
+    """Read the keys of an issuer, which come from one source."""
+    if not entry.keys() & {"jwks_file", "jwks_uri"}:
+        yield place.problem("", "needs keys: jwks_file or jwks_uri")
+    yield from _key_source(entry, values, place, most=MOST_ISSUER_KEYS)
+
+
+def _key_source(
+    entry: Mapping[str, object], values: dict[str, Any], place: Place, *, most: int
+) -> Iterator[Problem]:
     if {"jwks_file", "jwks_uri"} <= entry.keys():
         yield place.problem("jwks_uri", "cannot stand beside jwks_file: keys come from one place")
     keys: list[ClientKey] = []
@@ -60,7 +77,7 @@ def _credentials(
     names = values.pop("jwks_file", ())
     for name in names:
         try:
-            keys += read_keys(folder / name)
+            keys += read_keys(folder / name, most=most)
         except ValueError as error:
             yield place.problem("jwks_file", f"{name}: {error}")
     if len({key.key.kid for key in keys}) < len(keys):
@@ -83,12 +100,26 @@ ENTRIES: Mapping[str, Entries] = {
         ("id",),
         _nothing_more,
     ),
+    "issuers": Entries(
+        {
+            "id": Field(syntax.issuer_id, required=True),
+            "jwks_file": Field(syntax.file_names, default=()),
+            "jwks_uri": Field(syntax.jwks_uri),
+            "audience": Field(syntax.audience_text),
+            "max_lifetime": Field(syntax.long_lifetime, default=syntax.DAY),
+            "reusable": Field(syntax.flag, default=False),
+        },
+        IssuerDeclaration,
+        ("id",),
+        _trusted,
+    ),
     "clients": Entries(
         {
             "id": Field(syntax.client_id, required=True),
             "secret": Field(syntax.secret, default=False),
             "jwks_file": Field(syntax.file_names, default=()),
             "jwks_uri": Field(syntax.jwks_uri),
+            "identities": Field(syntax.identities, default=()),
             "disabled": Field(syntax.flag),
         },
         ClientDeclaration,
