@@ -19,6 +19,7 @@ from ephemera_client.errors import (
     ConfigurationError,
     EphemeraError,
     HeaderRefused,
+    IdentityUnavailable,
     InsufficientScope,
     IssuedBeforeLedger,
     IssuerMismatch,
@@ -69,6 +70,7 @@ from ephemera_client.token_request import IssuedToken
 from ephemera_client.tokens import AsyncTokenClient, TokenClient
 from ephemera_client.transport import Target
 from ephemera_client.verifier import AsyncVerifier, Verifier, VerifierStatus
+from ephemera_client.workload import WorkloadIdentity
 
 __all__ = [
     "AccessToken",
@@ -90,6 +92,7 @@ __all__ = [
     "ForeignAccessToken",
     "ForeignVerifier",
     "HeaderRefused",
+    "IdentityUnavailable",
     "Instant",
     "InsufficientScope",
     "IssuedBeforeLedger",
@@ -139,5 +142,6 @@ __all__ = [
     "TypeRefused",
     "Verifier",
     "VerifierStatus",
+    "WorkloadIdentity",
     "access_token",
 ]
