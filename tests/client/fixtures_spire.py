@@ -30,6 +30,7 @@ class Agent(workload_pb2_grpc.SpiffeWorkloadAPIServicer):
         svid = self._svid(request.audience[0])
         if svid is None:
             context.abort(grpc.StatusCode.PERMISSION_DENIED, "no identity issued")
+        assert svid is not None  # abort raises
         one = workload_pb2.JWTSVID(spiffe_id=self._spiffe_id, svid=svid)
         return workload_pb2.JWTSVIDResponse(svids=[one])
 
@@ -38,7 +39,7 @@ class Agent(workload_pb2_grpc.SpiffeWorkloadAPIServicer):
 def workload_api(folder: Path, agent: Agent) -> Iterator[str]:
     """Serve it at a Unix socket; yields SPIFFE_ENDPOINT_SOCKET."""
     server = grpc.server(futures.ThreadPoolExecutor(max_workers=2))
-    workload_pb2_grpc.add_SpiffeWorkloadAPIServicer_to_server(agent, server)
+    workload_pb2_grpc.add_SpiffeWorkloadAPIServicer_to_server(agent, server)  # type: ignore[no-untyped-call]
     address = f"unix://{folder / 'agent.sock'}"
     assert server.add_insecure_port(address)
     server.start()

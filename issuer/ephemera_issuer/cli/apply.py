@@ -10,6 +10,7 @@ import typer
 from rich.text import Text
 
 from ephemera_issuer import database
+from ephemera_issuer.cli.identities import document, phrase
 from ephemera_issuer.cli.output import Json, console, print_json
 from ephemera_issuer.errors import DatabaseMissing
 from ephemera_issuer.registry import application
@@ -19,7 +20,6 @@ from ephemera_issuer.registry.entries import (
     Audience,
     Client,
     Grant,
-    Identity,
     Registry,
     TrustedIssuer,
 )
@@ -155,7 +155,7 @@ def _values(entry: Entry) -> dict[str, Any]:
                 "secrets": len(entry.secret_hashes),
                 "keys": [{"kid": key.key.kid, "alg": key.key.alg} for key in entry.keys],
                 "jwks_uri": entry.jwks_uri,
-                "identities": [_identity(identity) for identity in entry.identities],
+                "identities": [document(identity) for identity in entry.identities],
                 "disabled": entry.disabled,
             }
         case Grant():
@@ -219,15 +219,4 @@ def _item(item: str | Mapping[str, Any]) -> str:
         case {"alg": alg, "kid": kid}:
             return f"{alg} {kid}"
         case _:
-            beginning = "*" if item["prefix"] else ""
-            claims = "".join(f" {name}={value}" for name, value in item["claims"].items())
-            return f"{item['subject']}{beginning} of {item['issuer']}{claims}"
-
-
-def _identity(identity: Identity) -> dict[str, Any]:
-    return {
-        "issuer": identity.issuer,
-        "subject": identity.subject,
-        "prefix": identity.prefix,
-        "claims": dict(identity.claims),
-    }
+            return phrase(item)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ephemera_issuer.cli.identities import document, phrase
 from ephemera_issuer.cli.output import Json, print_json, print_table
 from ephemera_issuer.database import open_database
 from ephemera_issuer.errors import IssuerError
@@ -165,6 +166,7 @@ def _document(registry: Registry, client: Client) -> dict[str, Any]:
         "secrets": len(client.secret_hashes),
         "keys": [{"kid": key.key.kid, "alg": key.key.alg} for key in client.keys],
         "jwks_uri": client.jwks_uri,
+        "identities": [document(identity) for identity in client.identities],
         "grants": [
             {
                 "audience": grant.audience,
@@ -185,4 +187,5 @@ def _credentials(client: dict[str, Any]) -> str:
     count = client["secrets"]
     words = [f"{count} secret{'' if count == 1 else 's'}"] if count else []
     words += [f"{key['alg']} {key['kid']}" for key in client["keys"]]
-    return ", ".join(words + [uri for uri in [client["jwks_uri"]] if uri]) or "none"
+    words += [uri for uri in [client["jwks_uri"]] if uri]
+    return ", ".join(words + [phrase(identity) for identity in client["identities"]]) or "none"

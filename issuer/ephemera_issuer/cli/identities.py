@@ -1,0 +1,27 @@
+"""How commands show whom tokens of trusted issuers must speak of."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ephemera_issuer.registry.entries import Identity
+
+
+def document(identity: Identity) -> dict[str, Any]:
+    """As JSON."""
+    return {
+        "issuer": identity.issuer,
+        "subject": identity.subject,
+        "prefix": identity.prefix,
+        "claims": dict(identity.claims),
+    }
+
+
+def phrase(identity: Mapping[str, Any]) -> str:
+    """As words, of what `document` made."""
+    rest = "*" if identity["prefix"] else ""
+    claims = "".join(f" with {name}={value}" for name, value in identity["claims"].items())
+    return f"{identity['subject']}{rest} of {identity['issuer']}{claims}"
