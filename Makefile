@@ -16,7 +16,7 @@ export PIP_NO_INPUT := 1
 INSTALL := $(BIN)/python -m pip install --quiet --no-deps --require-hashes --requirement
 PACKAGES := keys client issuer
 
-.PHONY: help demo test lint types contracts unit bench soak format fuzz lock clean
+.PHONY: help demo test lint types contracts unit bench soak faults format fuzz lock clean
 .DEFAULT_GOAL := help
 
 help: ## List what can be made
@@ -52,6 +52,10 @@ bench: $(VENV)/dev.stamp $(PEERS)/.stamp ## Measure verifying, minting, an authe
 TOKENS := 1000000
 soak: $(VENV)/dev.stamp ## Mint TOKENS tokens on SQLite and on PostgreSQL; their databases must stay as they are
 	@cd tests && ../$(BIN)/python -m system.soak $(TOKENS)
+
+KILLS := 200
+faults: $(VENV)/dev.stamp ## Kill KILLS processes inside their transactions; nothing acknowledged may be lost
+	@cd tests && ../$(BIN)/python -m system.faults $(KILLS)
 
 format: $(VENV)/dev.stamp ## Format the code and mend what can be mended
 	$(BIN)/ruff check --fix-only

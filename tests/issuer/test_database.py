@@ -14,7 +14,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import text
 
-from ephemera_issuer.database import open_database
+from ephemera_issuer.database import connect, open_database, sqlite
 from ephemera_issuer.errors import DatabaseMissing, DatabaseTooNew, DatabaseUnusable
 from ephemera_issuer.registry.tables import metadata, state
 
@@ -215,3 +215,25 @@ def test_many_first_starts_at_once_make_one_database(tmp_path: Path) -> None:
         for thread in threads:
             thread.join()
     assert failures == []
+
+
+def test_where_sqlite_says_no_more_than_that_it_failed_the_disk_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "ephemera.db"
+    open_database(f"sqlite:///{path}", create=True).close()
+    path.with_name("ephemera.db-wal").mkdir()  # where a file should be
+    with pytest.raises(DatabaseUnusable, match=r"CANTOPEN.*: is the disk full") as caught:
+        open_database(f"sqlite:///{path}", create=False)
+    assert str(path) in str(caught.value)
+    with (
+        closing(connect(f"sqlite:///{path}")) as database,
+        pytest.raises(DatabaseUnusable, match="is the disk full"),
+        database.read(),
+    ):
+        pass
+
+
+def test_only_for_another_process_is_a_new_file_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / "ephemera.db"
+    path.write_bytes(b"no database, and as long as a page of one" * 100)
+    with pytest.raises(DatabaseUnusable, match="not a database"):
+        sqlite.use_wal(path)

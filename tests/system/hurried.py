@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from unittest import mock
+
+from ephemera_issuer import rotator
 from ephemera_issuer.cli.serve import serve_with
 from ephemera_issuer.logs import configure_logs
 from ephemera_issuer.settings import Settings
@@ -13,4 +16,5 @@ EVERY = 2
 if __name__ == "__main__":
     configure_logs()
     # No setting allows as much.
-    serve_with(Settings().model_copy(update={"rotate_every": EVERY}), timing=TIMING)
+    with mock.patch.object(rotator, "PAUSE", EVERY):
+        serve_with(Settings().model_copy(update={"rotate_every": EVERY}), timing=TIMING)

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.pool import QueuePool, StaticPool
 
 from ephemera_issuer.database.migration import Tables
-from ephemera_issuer.database.transactions import WRITES, Database
+from ephemera_issuer.database.transactions import WRITES, Database, in_words, is_busy
 from ephemera_issuer.errors import DatabaseMissing, DatabaseUnusable
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def tables(path: Path) -> Tables:
             raise DatabaseUnusable(f"{path}: file is not a database")
         return _contents(path, "ro")
     except (OSError, sqlite3.Error) as error:
-        raise DatabaseUnusable(f"{path}: {error}") from error
+        raise DatabaseUnusable(f"{path}: {in_words(error)}") from error
 
 
 def _contents(path: Path, mode: str) -> Tables:
@@ -90,9 +90,9 @@ def use_wal(path: Path) -> None:
         while True:
             try:
                 connection.execute("PRAGMA journal_mode = WAL")
-            except sqlite3.OperationalError as error:
-                if time.monotonic() > deadline:
-                    raise DatabaseUnusable(f"{path}: {error}") from error
+            except sqlite3.Error as error:
+                if not is_busy(error) or time.monotonic() > deadline:
+                    raise DatabaseUnusable(f"{path}: {in_words(error)}") from error
                 time.sleep(0.01)
             else:
                 return

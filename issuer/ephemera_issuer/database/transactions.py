@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sqlite3
 import threading
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
 WRITES = "ephemera_writes"
 """The execution option that tells a connection's events which kind of transaction it begins."""
+
+# What SQLite says of a disk that has no room is often no more than this.
+_DISK = {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN}
 
 _AWAY = {"08", "53", "57"}
 """Classes of SQLSTATE: no connection, no room for another one, an operator stepped in."""
@@ -103,9 +107,27 @@ def explained(error: SQLAlchemyError, *, location: str) -> DatabaseUnusable:
     """Put a failure of the database into words of one line, without the values of any row."""
     cause = error.orig if isinstance(error, DBAPIError) else error
     # PostgreSQL's detail and context quote rows; its message does not.
-    message = getattr(getattr(cause, "diag", None), "message_primary", None) or str(cause)
+    message = getattr(getattr(cause, "diag", None), "message_primary", None) or in_words(cause)
     kind = DatabaseUnreachable if _away(error, cause) else DatabaseUnusable
     return kind(f"{location}: {' '.join(message.split())}")
+
+
+def in_words(cause: object) -> str:
+    """What a driver says, and what to look at where SQLite says no more than that it failed."""
+    if isinstance(cause, sqlite3.Error) and _code(cause) in _DISK:
+        name = cause.sqlite_errorname
+        return f"{cause} ({name}): is the disk full, or may this user not write there?"
+    return str(cause)
+
+
+def is_busy(error: sqlite3.Error) -> bool:
+    """Whether another process has SQLite's lock, so that trying again makes sense."""
+    return _code(error) in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_PROTOCOL}
+
+
+def _code(error: sqlite3.Error) -> int:
+    # Python's own complaints have none.
+    return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
 
 
 def _away(error: SQLAlchemyError, cause: object) -> bool:
