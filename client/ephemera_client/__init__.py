@@ -18,6 +18,7 @@ from ephemera_client.errors import (
     ConfigurationError,
     EphemeraError,
     HeaderRefused,
+    IdentityUnavailable,
     InsufficientScope,
     IssuedBeforeLedger,
     IssuerMismatch,
@@ -83,6 +84,7 @@ if TYPE_CHECKING:
     from ephemera_client.tokens import AsyncTokenClient, TokenClient
     from ephemera_client.transport import Target
     from ephemera_client.verifier import AsyncVerifier, Verifier, VerifierStatus
+    from ephemera_client.workload import WorkloadIdentity
 
 __all__ = [
     "AccessToken",
@@ -107,6 +109,7 @@ __all__ = [
     "ForeignAccessToken",
     "ForeignVerifier",
     "HeaderRefused",
+    "IdentityUnavailable",
     "Instant",
     "InsufficientScope",
     "IssuedBeforeLedger",
@@ -165,6 +168,7 @@ __all__ = [
     "TypeRefused",
     "Verifier",
     "VerifierStatus",
+    "WorkloadIdentity",
     "access_token",
 ]
 
@@ -193,6 +197,7 @@ _NAMES = {
     "tokens": ("AsyncTokenClient", "TokenClient"),
     "transport": ("Target",),
     "verifier": ("AsyncVerifier", "Verifier", "VerifierStatus"),
+    "workload": ("WorkloadIdentity",),
 }
 _MODULES = {name: module for module, names in _NAMES.items() for name in names}
 

@@ -114,7 +114,11 @@ class TokenEndpoint:
         request = form.parse(parameters)
         try:
             caller = await self._authentication.identify(
-                snapshot.clients, authorization=authorization, parameters=parameters, now=now
+                snapshot.clients,
+                issuers=snapshot.issuers,
+                authorization=authorization,
+                parameters=parameters,
+                now=now,
             )
         except RequestRefused as error:
             self._limits.note(error, attempt.address, now.monotonic)
