@@ -30,9 +30,11 @@ def main() -> int:
     tables = {"musts": f"{musts.overview(found)}\n\n{said}"}
     print(tables["musts"])
     if options.into is not None:
+        # A run of some parts leaves the places of the others as they are.
+        written = tables if len(found) == len(musts.MUSTS) else {}
         for part in parts:
-            tables |= part.tables
-        _write(options.into, tables, {part.panel: part.bars for part in parts if part.bars})
+            written |= part.tables
+        _write(options.into, written, {part.panel: part.bars for part in parts if part.bars})
     missed = musts.missed(found)
     for line in missed:
         print(f"missed: {line}", file=sys.stderr)
