@@ -26,7 +26,9 @@ def main() -> int:
         parts.append(measure(effort))
         print(*parts[-1].tables.values(), sep="\n\n", end="\n\n", flush=True)
     found = {key: ratio for part in parts for key, ratio in part.ratios.items()}
-    said = f"Measured on {machine()}, {effort.rounds} rounds."
+    said = f"Measured on {machine()}; rounds: {effort.rounds}."
+    if effort.small:
+        said += " In small sizes, which show only that everything runs: the figures mean nothing."
     tables = {"musts": f"{musts.overview(found)}\n\n{said}"}
     print(tables["musts"])
     if options.into is not None:
