@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 from urllib.parse import quote_plus, urlencode
 
@@ -25,6 +26,15 @@ AUDIENCE, SCOPE = "https://billing.internal", "invoices:read"
 KEYED = "keyed"
 """The client that signs assertions; the one with a secret is `SECRET`."""
 SECRET = "secret"  # noqa: S105 - a name
+
+NO_LIMIT_REACHED: Mapping[str, str] = MappingProxyType(
+    {
+        "EPHEMERA_TOKENS_PER_SECOND": "1000000",
+        "EPHEMERA_TOKENS_BURST": "1000000",
+        "EPHEMERA_REQUESTS_PER_SECOND": "1000000",
+    }
+)
+"""Everything is counted, and nobody refused: what is measured is how fast the issuer can be."""
 
 # Whatever the port: its keys are of one issuer, however often it is started.
 _NAME = "http://127.0.0.1:8700"
@@ -92,8 +102,14 @@ class Prepared(NamedTuple):
             yield Issuer(server, _NAME, "/oauth2/token", self.secret, self.key)
 
 
-def prepared(folder: Path, *, clients: int = 2, algorithm: str = "ES256") -> Prepared:
-    """Fill a new database, with everything as it comes."""
+def prepared(
+    folder: Path,
+    *,
+    clients: int = 2,
+    algorithm: str = "ES256",
+    settings: Mapping[str, str] = NO_LIMIT_REACHED,
+) -> Prepared:
+    """Fill a new database, with everything as it comes but for `settings`."""
     folder.mkdir()
     key = ec.generate_private_key(ec.SECP256R1())
     (folder / "keyed.json").write_text(json.dumps({"keys": [_jwk(key)]}))
@@ -108,6 +124,7 @@ def prepared(folder: Path, *, clients: int = 2, algorithm: str = "ES256") -> Pre
         "EPHEMERA_ISSUER": _NAME,
         "EPHEMERA_LISTEN": "127.0.0.1:0",
         "EPHEMERA_ALGORITHM": algorithm,
+        **settings,
     }
     subprocess.run(  # noqa: S603 - our own command
         [*_COMMAND, "apply", "registry.toml", "--secrets-dir", "secrets"],

@@ -11,7 +11,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from ephemera_issuer.server import BACKLOG, KEEP_ALIVE
+from ephemera_issuer.connection import Times
+from ephemera_issuer.server import BACKLOG
 
 ANSWER = b'{"access_token":"' + b"x" * 480 + b'","token_type":"Bearer","expires_in":120}'
 
@@ -44,7 +45,7 @@ def main() -> None:
         proxy_headers=False,
         server_header=False,
         backlog=BACKLOG,
-        timeout_keep_alive=KEEP_ALIVE,
+        timeout_keep_alive=int(Times().keep_alive),
     )
     listener = socket.create_server(("127.0.0.1", 0), backlog=BACKLOG)
     _Server(config).run(sockets=[listener])

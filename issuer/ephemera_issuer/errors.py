@@ -24,6 +24,7 @@
     ├── LedgerUnusable         the ledger of spent assertions cannot be opened
     └── RequestRefused         a token request is refused, with the `error` of RFC 6749 §5.2
         ├── PolicyRefused      because policy says so; it names the rule
+        ├── TooManyRequests    because its client or its address asks for too much; it says when
         └── Unavailable        because something cannot be known just now; it says when to come back
             └── Overcrowded    because too many requests wait already
 
@@ -33,7 +34,8 @@ HTTP statuses are the business of `edge`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, NamedTuple
+import math
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,6 +50,7 @@ RefusalCode = Literal[
     "invalid_scope",
     "invalid_target",
     "server_error",
+    "too_many_requests",
     "temporarily_unavailable",
 ]
 
@@ -188,6 +191,16 @@ class PolicyRefused(RequestRefused):
     def reason(self) -> str:
         """The name of the rule."""
         return self.rule.value
+
+
+class TooManyRequests(RequestRefused):
+    """A client or an address asks for more than it may; `retry_after` is in seconds, 1 or more."""
+
+    reason: Final = "too_many_requests"
+
+    def __init__(self, description: str, *, wait: float) -> None:
+        self.retry_after = max(math.ceil(wait), 1)
+        super().__init__("too_many_requests", description)
 
 
 class Unavailable(RequestRefused):

@@ -234,7 +234,10 @@ class SigningKeys:
             )
         except SealBroken as error:
             raise SealingKeyProblem(f"the sealing key: {error}") from error
-        return pem.load(opened)
+        try:
+            return pem.load(opened)
+        finally:
+            opened[:] = bytes(len(opened))
 
 
 def _record(row: Any) -> KeyRecord:

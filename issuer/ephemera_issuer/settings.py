@@ -14,6 +14,8 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from ephemera_issuer import database_url
 from ephemera_issuer.errors import SettingsInvalid
+from ephemera_issuer.form import MAXIMUM_COUNT
+from ephemera_issuer.proxies import Proxies
 from ephemera_keys.ring import MINIMUM_PUBLICATION
 
 PREFIX = "EPHEMERA_"
@@ -112,6 +114,20 @@ def _check_hosts(names: tuple[str, ...]) -> tuple[str, ...]:
 _Hosts = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), AfterValidator(_check_hosts)]
 
 
+def _check_networks(names: tuple[str, ...]) -> tuple[str, ...]:
+    try:
+        Proxies(names)
+    except ValueError:
+        raise ValueError(
+            "must be addresses and networks with commas between them, such as 10.0.0.7 or fd00::/8"
+        ) from None
+    return names
+
+
+_Networks = Annotated[
+    tuple[str, ...], NoDecode, BeforeValidator(_split), AfterValidator(_check_networks)
+]
+_Rate = Annotated[int, Field(ge=1, le=1_000_000_000)]
 _DatabaseUrl = Annotated[str, AfterValidator(database_url.check)]
 
 
@@ -185,6 +201,15 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     access_log: bool = False
     traces: Annotated[str | None, BeforeValidator(_parse_traces)] = None
+    tls_cert_file: Path | None = None
+    tls_key_file: Path | None = None
+    trusted_proxies: _Networks = ()
+    tokens_per_second: _Rate = 10_000
+    tokens_burst: Annotated[int, Field(ge=MAXIMUM_COUNT, le=1_000_000_000)] = 20_000
+    requests_per_second: _Rate = 10_000
+    failures_per_second: _Rate = 100
+    max_connections: Annotated[int, Field(ge=16, le=1_000_000)] = 4096
+    max_connections_of_address: Annotated[int, Field(ge=1, le=1_000_000)] = 1024
 
     def __init__(self, **options: Any) -> None:
         problems = _unknown_names(set(type(self).model_fields))
@@ -206,7 +231,15 @@ class Settings(BaseSettings):
             raise SettingsInvalid(
                 f"{PREFIX}WORKERS: is {self.workers}, and a database in memory is for one process"
             )
+        if (self.tls_cert_file is None) != (self.tls_key_file is None):
+            raise SettingsInvalid(
+                f"{PREFIX}TLS_CERT_FILE, {PREFIX}TLS_KEY_FILE: one without the other"
+            )
         host = self.plain_http_host
+        if host is not None and self.tls_cert_file is not None:
+            raise SettingsInvalid(
+                f"{PREFIX}ISSUER: must be https, since {PREFIX}TLS_CERT_FILE is set"
+            )
         if host is not None and not self._plain_http_allowed(host):
             raise SettingsInvalid(
                 f"{PREFIX}ISSUER: must be https; http is for loopback, and for hosts that "
@@ -239,6 +272,11 @@ class Settings(BaseSettings):
         return None if self.private_listen == OFF else _parse_address(self.private_listen)
 
     @property
+    def tls_or_meant_without(self) -> bool:
+        """Whether a listener may be where other machines reach it."""
+        return self.tls_cert_file is not None or self.tls_ends_in_front or self.plain_http_meant
+
+    @property
     def plain_http_meant(self) -> bool:
         """Whether callers elsewhere are to come over plain HTTP, as the issuer's name says."""
         return self.plain_http_host in self.unencrypted_hosts
@@ -256,7 +294,8 @@ class Settings(BaseSettings):
         if self.issuer is not None:
             return self.issuer
         host = self.address.host
-        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        scheme = "http" if self.tls_cert_file is None else "https"
+        return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
 def _plain_http_host(url: str | None) -> str | None:
