@@ -123,6 +123,7 @@ def prepared(
         "EPHEMERA_DATABASE_URL": f"sqlite:///{folder / 'ephemera.db'}",
         "EPHEMERA_ISSUER": _NAME,
         "EPHEMERA_LISTEN": "127.0.0.1:0",
+        "EPHEMERA_PRIVATE_LISTEN": "off",
         "EPHEMERA_ALGORITHM": algorithm,
         **settings,
     }
