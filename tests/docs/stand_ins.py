@@ -118,15 +118,14 @@ def _compose(file: Path, arguments: Sequence[str]) -> int:
 
 def _environment(service: dict[str, Any], places: Mapping[str, str]) -> dict[str, str]:
     """What a service is told, with the servers and files of the test, on a free port."""
-    from deploy.settings_named import in_force
-
     told = {}
-    for name, value in in_force(service["environment"]).items():
+    for name, value in service["environment"].items():
         for written, real in places.items():
             value = value.replace(written, real)  # noqa: PLW2901 - the same value
         told[name] = value
     if "EPHEMERA_LISTEN" in told:
         told["EPHEMERA_LISTEN"] = "127.0.0.1:0"
+        told["EPHEMERA_PRIVATE_LISTEN"] = "127.0.0.1:0"
         told["EPHEMERA_REPLAY_URL"] = f"sqlite:///{Path.cwd() / 'ledger.db'}"
     return told
 
@@ -211,8 +210,6 @@ def installed_ephemera(arguments: Sequence[str]) -> int:
     url = told.get("EPHEMERA_DATABASE_URL")
     if url is None:
         return _ephemera(arguments, told)
-    from deploy.settings_named import in_force
-
     from ephemera_issuer.demo.process import Service
 
     root = _places()["root"]
@@ -222,7 +219,7 @@ def installed_ephemera(arguments: Sequence[str]) -> int:
         name: f"{root}{value}" if value.startswith("/etc/") else value
         for name, value in told.items()
     }
-    told = in_force(told | {"EPHEMERA_LISTEN": "127.0.0.1:0"})
+    told |= {"EPHEMERA_LISTEN": "127.0.0.1:0", "EPHEMERA_PRIVATE_LISTEN": "127.0.0.1:0"}
     told["EPHEMERA_DATABASE_URL"] = url.replace("//var/lib/ephemera", f"/{state}")
     assert told["EPHEMERA_DATABASE_URL"] != url
     kept = {name: value for name, value in os.environ.items() if "EPHEMERA" not in name}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from sqlalchemy import inspect, text
 
+from ephemera_issuer.database.transactions import note
 from ephemera_issuer.errors import DatabaseTooNew, DatabaseUnusable
 
 if TYPE_CHECKING:
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 _SCRIPTS = Path(__file__).parent.parent / "migrations"
 _OURS = {"alembic_version", "state"}
+_KEPT = {"audit"}
+"""What stays while a backup takes the place of everything else."""
 
 
 class Tables(NamedTuple):
@@ -25,6 +28,13 @@ class Tables(NamedTuple):
 
     names: Collection[str]
     revisions: Collection[str]
+
+
+class Migrated(NamedTuple):
+    """The revision that tables were of, None where there were none, and that they are of now."""
+
+    before: str | None
+    after: str
 
 
 class Step(NamedTuple):
@@ -70,7 +80,7 @@ def revision_of(found: Tables, *, location: str) -> str | None:
         DatabaseTooNew: It is none that this version knows.
         DatabaseUnusable: They are not Ephemera's.
     """
-    if not found.names:
+    if not set(found.names) - _KEPT:
         return None
     if not set(found.names) >= _OURS:
         raise DatabaseUnusable(f"{location}: holds tables of another program")
@@ -90,7 +100,8 @@ def upgrade(connection: Connection, *, location: str, to: str = "head") -> None:
     Raises:
         DatabaseTooNew: A newer version did so meanwhile.
     """
-    if revision_of(tables(connection), location=location) and connection.dialect.name != "sqlite":
+    before = revision_of(tables(connection), location=location)
+    if before and connection.dialect.name != "sqlite":
         # Readers begin with this table. Whoever has it has all of them, so none waits in a circle.
         connection.execute(text("LOCK TABLE state IN ACCESS EXCLUSIVE MODE"))
     from alembic import command  # noqa: PLC0415 - as in _scripts
@@ -100,6 +111,9 @@ def upgrade(connection: Connection, *, location: str, to: str = "head") -> None:
     config.set_main_option("script_location", str(_SCRIPTS).replace("%", "%%"))
     config.attributes["connection"] = connection
     command.upgrade(config, to)
+    after = head() if to == "head" else to
+    if before != after:
+        note(connection, Migrated(before, after))
 
 
 @cache
