@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from deploy.command_lines import DEPLOY, parse
 from deploy.composing import VariableMissing, load
-from deploy.settings_named import DEPLOY, in_force, parse
 
 from ephemera_issuer.settings import Settings
 
@@ -94,7 +94,7 @@ def test_settings_and_command_lines_are_real(
     service = services[name]
     if "command" in service:
         assert parse(service["command"]) == {"migrate": "migrate", "issuer": "serve"}[name]
-    for variable, value in in_force(service["environment"]).items():
+    for variable, value in service["environment"].items():
         monkeypatch.setenv(variable, str(value))
     Settings()
 

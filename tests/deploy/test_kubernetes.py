@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import kubernetes_validate
 import pytest
 import yaml
+from deploy.command_lines import DEPLOY, parse
 from deploy.kustomizing import Unsupported, build, containers, documents
-from deploy.settings_named import DEPLOY, in_force, parse
 from sqlalchemy import make_url
 
 from ephemera_issuer.server import DRAIN, LINGER
@@ -147,7 +147,7 @@ def test_settings_and_command_lines_are_real(
         for container in containers(resource):
             seen.append(parse(container["args"]))
             with monkeypatch.context() as within:
-                for name, value in in_force(environment(resources, container)).items():
+                for name, value in environment(resources, container).items():
                     within.setenv(name, value)
                 Settings()
     assert sorted(seen) == ["migrate", "serve"]

@@ -6,7 +6,7 @@ import re
 import shlex
 
 import pytest
-from deploy.settings_named import DEPLOY, in_force, parse
+from deploy.command_lines import DEPLOY, parse
 from deploy.units import SANDBOX, read
 
 from ephemera_issuer.server import DRAIN, LINGER
@@ -63,7 +63,7 @@ def test_its_settings_are_real_and_name_what_the_unit_gives(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     unit = read(UNIT)
-    for name, value in in_force(SETTINGS).items():
+    for name, value in SETTINGS.items():
         monkeypatch.setenv(name, value)
     settings = Settings()
     state = f"/var/lib/{unit.one('Service', 'StateDirectory')}"

@@ -118,10 +118,8 @@ def _compose(file: Path, arguments: Sequence[str]) -> int:
 
 def _environment(service: dict[str, Any], places: Mapping[str, str]) -> dict[str, str]:
     """What a service is told, with the servers and files of the test, on a free port."""
-    from deploy.settings_named import in_force
-
     told = {}
-    for name, value in in_force(service["environment"]).items():
+    for name, value in service["environment"].items():
         for written, real in places.items():
             value = value.replace(written, real)  # noqa: PLW2901 - the same value
         told[name] = value
@@ -157,7 +155,7 @@ def kubectl(arguments: Sequence[str]) -> int:
         case ["--namespace", "ephemera", "rollout", "status", deployment, "--timeout=10m"]:
             assert deployment == "deployment/ephemera"
         case ["--namespace", "ephemera", "exec", "deployment/ephemera", "--", "ephemera", *rest]:
-            from deploy.settings_named import parse
+            from deploy.command_lines import parse
 
             _say(f"in a pod: {parse(rest)}")
         case other:
@@ -211,8 +209,6 @@ def installed_ephemera(arguments: Sequence[str]) -> int:
     url = told.get("EPHEMERA_DATABASE_URL")
     if url is None:
         return _ephemera(arguments, told)
-    from deploy.settings_named import in_force
-
     from ephemera_issuer.demo.process import Service
 
     root = _places()["root"]
@@ -222,7 +218,7 @@ def installed_ephemera(arguments: Sequence[str]) -> int:
         name: f"{root}{value}" if value.startswith("/etc/") else value
         for name, value in told.items()
     }
-    told = in_force(told | {"EPHEMERA_LISTEN": "127.0.0.1:0"})
+    told |= {"EPHEMERA_LISTEN": "127.0.0.1:0"}
     told["EPHEMERA_DATABASE_URL"] = url.replace("//var/lib/ephemera", f"/{state}")
     assert told["EPHEMERA_DATABASE_URL"] != url
     kept = {name: value for name, value in os.environ.items() if "EPHEMERA" not in name}

@@ -1,4 +1,4 @@
-"""The settings and command lines that files under deploy/ name, held against the real ones."""
+"""The command lines that files under deploy/ hold, against the real ones."""
 
 from __future__ import annotations
 
@@ -8,35 +8,15 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from ephemera_issuer.cli import app
-from ephemera_issuer.settings import PREFIX, Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
-FORTHCOMING = {
-    "EPHEMERA_PRIVATE_LISTEN",
-    "EPHEMERA_TLS_CERT_FILE",
-    "EPHEMERA_TLS_KEY_FILE",
-}
 
 
 class NoSuchCommand(Exception):
     """`ephemera` has no such command."""
-
-
-def known() -> set[str]:
-    """Every setting that there is."""
-    return {PREFIX + name.upper() for name in Settings.model_fields}
-
-
-def in_force(environment: Mapping[str, str]) -> dict[str, str]:
-    """An environment without the settings that this version does not have yet."""
-    return {
-        name: value
-        for name, value in environment.items()
-        if name in known() or name not in FORTHCOMING
-    }
 
 
 def parse(arguments: Sequence[str]) -> str:
