@@ -12,6 +12,7 @@ from deploy.command_lines import DEPLOY, parse
 from deploy.kustomizing import Unsupported, build, containers, documents
 from sqlalchemy import make_url
 
+from ephemera_issuer.metrics.families import MINTS
 from ephemera_issuer.server import DRAIN, LINGER
 from ephemera_issuer.settings import REDIS_SCHEMES, Settings
 
@@ -235,7 +236,7 @@ def test_the_autoscaler_asks_for_what_the_adapter_makes(resources: list[Resource
     metrics = of(resources, "HorizontalPodAutoscaler")["spec"]["metrics"]
     (asked,) = [metric["pods"] for metric in metrics if metric["type"] == "Pods"]
     assert asked["metric"]["name"] == rule["name"]["as"] == "ephemera_mints_per_second"
-    assert rule["seriesQuery"].startswith("ephemera_mints_total{")
+    assert rule["seriesQuery"].startswith(f"{MINTS.name}_total{{")
     assert rule["metricsQuery"].startswith("sum(rate(<<.Series>>{<<.LabelMatchers>>}[")
 
 
