@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from ephemera_issuer.cli import app
+from ephemera_issuer.cli import application
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,7 +26,7 @@ def parse(arguments: Sequence[str]) -> str:
         NoSuchCommand: It names none.
         click.ClickException: It would be refused, with status 2.
     """
-    command: Any = typer.main.get_command(app)
+    command: Any = typer.main.get_command(application())
     rest = list(arguments)
     while names := getattr(command, "commands", None):
         if not rest or rest[0] not in names:

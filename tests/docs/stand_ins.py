@@ -125,6 +125,7 @@ def _environment(service: dict[str, Any], places: Mapping[str, str]) -> dict[str
         told[name] = value
     if "EPHEMERA_LISTEN" in told:
         told["EPHEMERA_LISTEN"] = "127.0.0.1:0"
+        told["EPHEMERA_PRIVATE_LISTEN"] = "127.0.0.1:0"
         told["EPHEMERA_REPLAY_URL"] = f"sqlite:///{Path.cwd() / 'ledger.db'}"
     return told
 
@@ -218,7 +219,7 @@ def installed_ephemera(arguments: Sequence[str]) -> int:
         name: f"{root}{value}" if value.startswith("/etc/") else value
         for name, value in told.items()
     }
-    told |= {"EPHEMERA_LISTEN": "127.0.0.1:0"}
+    told |= {"EPHEMERA_LISTEN": "127.0.0.1:0", "EPHEMERA_PRIVATE_LISTEN": "127.0.0.1:0"}
     told["EPHEMERA_DATABASE_URL"] = url.replace("//var/lib/ephemera", f"/{state}")
     assert told["EPHEMERA_DATABASE_URL"] != url
     kept = {name: value for name, value in os.environ.items() if "EPHEMERA" not in name}
