@@ -418,6 +418,21 @@ def test_a_pending_key_is_replaced_by_one_for_another_algorithm(
     assert after["pending"]["alg"] == "EdDSA"
 
 
+@pytest.mark.parametrize("begin", ["-R", "-h", "-yes", "--", "--yes"])
+def test_a_key_id_that_begins_with_hyphens_is_no_option(
+    run: Run, with_keys: Callable[..., None], begin: str
+) -> None:
+    with_keys(age=60)
+    kid = f"{begin}{'A' * (43 - len(begin))}"
+    for arguments in ((kid, "--yes"), ("--yes", kid)):
+        _, err = run("keys", "revoke", *arguments, status=1)
+        assert err.startswith(f"ephemera: the key ring has no key '{kid}'")
+    _, err = run("revoke", "--key", kid, status=1)
+    assert err.startswith(f"ephemera: the key ring has no key '{kid}'")
+    _, err = run("keys", "revoke", kid, "--yess", status=2)
+    assert "--yess" in err
+
+
 def test_a_key_is_not_revoked_where_nobody_can_be_asked(
     run: Run, with_keys: Callable[..., None]
 ) -> None:
