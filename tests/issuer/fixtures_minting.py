@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from ephemera_issuer.attempt import Observer
     from ephemera_issuer.ending import Ending
     from ephemera_issuer.issued import IssuedToken
+    from ephemera_issuer.limits import Limits
+    from ephemera_issuer.proxies import Proxies
 
 ISSUER = "https://tokens.internal"
 BILLING = "https://billing.internal"
@@ -119,6 +121,9 @@ async def talking(
     jwks_uri_hosts: Collection[str] = (),
     ending: Ending | None = None,
     observers: Collection[Observer] = (),
+    limits: Limits | None = None,
+    proxies: Proxies | None = None,
+    address: str = "127.0.0.1",
 ) -> AsyncIterator[httpx.AsyncClient]:
     """Talk to the whole application, in this process, under a Host that is not its own."""
     application = create_app(
@@ -128,9 +133,11 @@ async def talking(
         jwks_uri_hosts=jwks_uri_hosts,
         ending=ending,
         observers=observers,
+        limits=limits,
+        proxies=proxies,
         clock=lambda: now,
     )
-    transport = httpx.ASGITransport(application, raise_app_exceptions=False)
+    transport = httpx.ASGITransport(application, raise_app_exceptions=False, client=(address, 4711))
     async with httpx.AsyncClient(transport=transport, base_url="http://elsewhere.test") as client:
         yield client
 

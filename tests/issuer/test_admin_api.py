@@ -619,7 +619,7 @@ async def test_an_error_that_nobody_foresaw_is_a_problem_without_details(
     assert standing.keeper.current is not None
     acts = Acts()
     app = create_admin_app(
-        Failing(standing.keeper.current),  # type: ignore[arg-type]
+        Failing(standing.keeper.current),
         issuer=ISSUER,
         ledger=SingleProcessReplayCache(clock=standing.clock),
         algorithm="ES256",

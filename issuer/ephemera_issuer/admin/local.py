@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
 from ephemera_client import instant
 from ephemera_issuer.admin import documents, explanation, revoking
-from ephemera_issuer.database import open_database
 from ephemera_issuer.registry.clients import drop_secret, find_client, roll_secret, set_disabled
 from ephemera_issuer.registry.secrets import SecretsDirectory
 from ephemera_issuer.registry.store import read_registry
 from ephemera_issuer.rotation import SigningKeys, require_ring
 from ephemera_issuer.sealing_key import open_sealing_keys
-from ephemera_issuer.settings import Settings
 from ephemera_issuer.timeline import timeline
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from ephemera_issuer.admin.documents import Document
     from ephemera_issuer.database import Database
     from ephemera_issuer.registry.entries import Registry
+    from ephemera_issuer.settings import Settings
 
 
 class DatabaseAdministration:
@@ -121,18 +119,6 @@ class DatabaseAdministration:
             sealing_keys=open_sealing_keys(self._database, file=self._settings.sealing_key_file),
             issuer=self._settings.issuer or stored.issuer,
         )
-
-
-@contextmanager
-def local_administration() -> Iterator[DatabaseAdministration]:
-    """Open the database that the settings lead to.
-
-    Raises:
-        DatabaseUnusable: There is none, or it does not answer.
-    """
-    settings = Settings()
-    with closing(open_database(settings.database_url, create=False)) as database:
-        yield DatabaseAdministration(database, settings)
 
 
 def _client(registry: Registry, client: str) -> Document:

@@ -7,8 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ephemera_issuer.admin.local import local_administration
-from ephemera_issuer.cli.administration import administration
+from ephemera_issuer.cli.administration import administration, on_the_database
 from ephemera_issuer.cli.output import Json, print_json, print_table
 from ephemera_issuer.errors import IssuerError
 
@@ -16,7 +15,7 @@ from ephemera_issuer.errors import IssuerError
 def known_clients(incomplete: str) -> list[str]:
     """The clients that a half-typed word could become, for the shell; none where none are known."""
     try:
-        with local_administration() as here:
+        with on_the_database(changing=False) as here:
             return sorted(id_ for id_ in here.registry().clients if id_.startswith(incomplete))
     except IssuerError:
         return []
@@ -35,7 +34,7 @@ ClientId = Annotated[
 @app.command("list")
 def list_(*, as_json: Json = False) -> None:
     """List the clients and the audiences that each may ask for."""
-    with administration() as here:
+    with administration(changing=False) as here:
         document = here.clients()
     if as_json:
         print_json(document)
@@ -57,7 +56,7 @@ def list_(*, as_json: Json = False) -> None:
 @app.command()
 def show(client: ClientId, *, as_json: Json = False) -> None:
     """Show one client and what it is granted."""
-    with administration() as here:
+    with administration(changing=False) as here:
         document = here.client(client)
     if as_json:
         print_json(document)
@@ -106,7 +105,7 @@ def roll_secret(
     as_json: Json = False,
 ) -> None:
     """Make a second secret for a client; both are good until one is dropped."""
-    with administration() as here:
+    with administration(changing=True) as here:
         file = here.roll_secret(client, secrets_dir)
     if as_json:
         print_json({"client": client, "secret_file": str(file)})
@@ -128,13 +127,13 @@ def drop_secret(
     ],
 ) -> None:
     """Take one of a client's two secrets away, within a second."""
-    with administration() as here:
+    with administration(changing=True) as here:
         here.drop_secret(client, oldest=oldest)
     typer.echo(f"The {'older' if oldest else 'newer'} secret of {client} is dropped.")
 
 
 def _set(client: str, *, disabled: bool) -> None:
-    with administration() as here:
+    with administration(changing=True) as here:
         changed = here.set_disabled(client, disabled=disabled)
     state = "disabled" if disabled else "enabled"
     typer.echo(f"{client} is {state}" if changed else f"{client} was {state} already")

@@ -34,7 +34,7 @@ def explain(
     """
     if not all(text.isprintable() for text in (client, audience, *(scope or []))):
         raise typer.BadParameter("ids, URIs and scopes are printable text")
-    with administration() as here:
+    with administration(changing=False) as here:
         document = here.explain(
             client=client, audience=audience, scopes=scope or [], lifetime=lifetime
         )

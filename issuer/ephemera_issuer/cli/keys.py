@@ -9,6 +9,7 @@ import typer
 
 from ephemera_issuer.cli.administration import administration
 from ephemera_issuer.cli.output import Json, console, print_json, print_table
+from ephemera_issuer.cli.sealing_key import new_sealing_key
 from ephemera_keys import State, UnknownKid
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ Yes = Annotated[bool, typer.Option("--yes", help="Do not ask; needed where nobod
 @app.command("list")
 def list_(*, as_json: Json = False) -> None:
     """List the signing keys, oldest first: pending, active, retired and revoked."""
-    with administration() as here:
+    with administration(changing=False) as here:
         _print(here.keys(), as_json=as_json)
 
 
@@ -48,7 +49,7 @@ def rotate(*, emergency: Emergency = False, dry_run: DryRun = False, as_json: Js
     Every replica signs with it within a second, and no verifier needs a restart. Refused while
     verifiers may not have the pending key yet. EPHEMERA_ALGORITHM says what the next key is for.
     """
-    with administration() as here:
+    with administration(changing=not dry_run) as here:
         if dry_run:
             _print_timeline(here.timeline(), as_json=as_json)
         else:
@@ -67,15 +68,16 @@ def revoke(
     In the place of the active key the pending one signs, within a second; in its place another is
     published. Revoking a revoked key changes nothing.
     """
-    with administration() as here:
+    with administration(changing=False) as here:
         states = {key["kid"]: State(key["state"]) for key in here.keys()["keys"]}
-        if kid not in states:
-            raise UnknownKid(kid, tuple(states))
-        typer.echo(_CONSEQUENCES[states[kid]], err=True)
-        if states[kid] != State.REVOKED and not yes:
-            if not sys.stdin.isatty():
-                raise typer.BadParameter("nobody is there to ask", param_hint="--yes")
-            typer.confirm(f"Revoke {kid}?", abort=True, err=True)
+    if kid not in states:
+        raise UnknownKid(kid, tuple(states))
+    typer.echo(_CONSEQUENCES[states[kid]], err=True)
+    if states[kid] != State.REVOKED and not yes:
+        if not sys.stdin.isatty():
+            raise typer.BadParameter("nobody is there to ask", param_hint="--yes")
+        typer.confirm(f"Revoke {kid}?", abort=True, err=True)
+    with administration(changing=True) as here:
         _print(here.revoke_key(kid), as_json=as_json)
 
 
@@ -131,3 +133,6 @@ def _print_timeline(document: Document, *, as_json: bool) -> None:
         "verifiers ask again at once for a key that they lack, twice in 30 s; others refuse valid "
         "tokens meanwhile. Nothing was changed."
     )
+
+
+app.command()(new_sealing_key)

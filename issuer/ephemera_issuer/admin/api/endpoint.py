@@ -20,6 +20,7 @@ from ephemera_client.compact import strict_json
 from ephemera_issuer.admin.api.call import Call
 from ephemera_issuer.admin.api.conditions import Condition
 from ephemera_issuer.admin.api.problems import Field, http_refusal, invalid, malformed, refusal
+from ephemera_issuer.audit.actor import acting_as
 from ephemera_issuer.edge.errors import NO_STORE
 from ephemera_issuer.edge.posted import MAXIMUM_BODY
 from ephemera_issuer.errors import IssuerError
@@ -159,7 +160,10 @@ class Endpoint:
         )
 
     async def _do(self, operation: Operation, call: Call) -> Response:
-        answer = await anyio.to_thread.run_sync(partial(operation.do, call), limiter=self._turns)
+        with acting_as(f"admin:{call.admin.id}"):
+            answer = await anyio.to_thread.run_sync(
+                partial(operation.do, call), limiter=self._turns
+            )
         if answer.changed:
             await anyio.to_thread.run_sync(self._refresh, limiter=self._turns)
         headers = dict(NO_STORE)
