@@ -1,4 +1,4 @@
-"""The limit of a server in Python: one Starlette route that answers every POST alike.
+"""The limit of a server in Python: Starlette routes that answer every POST alike, and every GET.
 
 usage: python -m benchmarks.peers.bare_starlette
 """
@@ -11,7 +11,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from ephemera_issuer.server import BACKLOG, KEEP_ALIVE
+from ephemera_issuer.connection import Times
+from ephemera_issuer.server import BACKLOG
 
 ANSWER = b'{"access_token":"' + b"x" * 480 + b'","token_type":"Bearer","expires_in":120}'
 
@@ -31,7 +32,9 @@ class _Server(uvicorn.Server):
 
 def main() -> None:
     """Serve, with the settings of the issuer."""
-    app = Starlette(routes=[Route("/oauth2/token", answer, methods=["POST"])])
+    app = Starlette(
+        routes=[Route("/oauth2/token", answer, methods=["POST"]), Route("/", answer)],
+    )
     config = uvicorn.Config(
         app,
         http="httptools",
@@ -42,7 +45,7 @@ def main() -> None:
         proxy_headers=False,
         server_header=False,
         backlog=BACKLOG,
-        timeout_keep_alive=KEEP_ALIVE,
+        timeout_keep_alive=int(Times().keep_alive),
     )
     listener = socket.create_server(("127.0.0.1", 0), backlog=BACKLOG)
     _Server(config).run(sockets=[listener])

@@ -202,6 +202,9 @@ class Checks:
         if isinstance(scopes, str):
             raise ConfigurationError("scopes must be a set of scopes, not one string")
         parts = compact.parse(raw, headers=self._headers)
+        if parts.header_segment in self._headers:
+            # The very bytes that were checked before, for a token that was then accepted.
+            return parts, parts.header["kid"]
         return parts, claims.kid_of(parts.header, expected=self._expected)
 
     def _check(self, parts: compact.Compact, key: VerificationKey, now: Instant) -> Revoked | None:
@@ -233,8 +236,10 @@ class Checks:
                 self._headers.clear()
             self._headers[parts.header_segment] = parts.header
         said = parts.claims
-        return token, Claim(
-            "token", said["iss"], said["sub"], token.token_id, said["iat"], said["exp"]
+        # As Claim(...) does, less a call.
+        return token, tuple.__new__(
+            Claim,
+            ("token", said["iss"], said["sub"], said.get("jti", ""), said["iat"], said["exp"]),
         )
 
     def _proven(
@@ -246,9 +251,11 @@ class Checks:
         claim = self.dpop.proven(token, raw, presented, now)
         return None if claim is None else (self.dpop, claim)
 
-    def _admit(self, token: AccessToken) -> AccessToken:
+    def _admit(self, token: AccessToken, claim: Claim, now: Instant) -> AccessToken:
         # Loading keys and claiming take time; what was young enough before may not be now.
-        if claims.expired(token, leeway=self._expected.leeway, now=self._clock()):
+        if claims.past(
+            claim.expires_at, leeway=self._expected.leeway, since=now, now=self._clock()
+        ):
             raise TokenExpired("the token expired while it was being verified")
         if self._reporter is not None:
             self._reporter.tell(Accepted(self.issuer, self.audience, token))
@@ -323,7 +330,7 @@ class Verifier(Checks):
                 raise
             except Exception as error:
                 raise _cache_failed() from error
-            return self._admit(token)
+            return self._admit(token, claim, now)
         except EphemeraError as error:
             self.report(error)
             raise
@@ -381,7 +388,7 @@ class AsyncVerifier(Checks):
                 raise
             except Exception as error:
                 raise _cache_failed() from error
-            return self._admit(token)
+            return self._admit(token, claim, now)
         except EphemeraError as error:
             self.report(error)
             raise

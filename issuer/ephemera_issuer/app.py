@@ -13,7 +13,7 @@ from starlette.routing import Route
 from ephemera_client import instant
 from ephemera_issuer.authentication import Authentication
 from ephemera_issuer.authentication.client_keys import ClientKeys
-from ephemera_issuer.edge.errors import HANDLERS
+from ephemera_issuer.edge.errors import HANDLERS, refusal
 from ephemera_issuer.edge.feed import FeedEndpoint, Watched
 from ephemera_issuer.edge.health import alive, readiness_endpoint
 from ephemera_issuer.edge.introspection import introspection
@@ -31,7 +31,10 @@ from ephemera_issuer.edge.presented import PresentedToken
 from ephemera_issuer.edge.revocation import Revoking, revocation
 from ephemera_issuer.edge.token import TokenEndpoint
 from ephemera_issuer.ending import Ending
+from ephemera_issuer.errors import TooManyRequests
+from ephemera_issuer.limits import Limits
 from ephemera_issuer.possession import Proofs
+from ephemera_issuer.proxies import Proxies
 from ephemera_issuer.spent import SpentAssertions
 
 if TYPE_CHECKING:
@@ -43,8 +46,13 @@ if TYPE_CHECKING:
     from ephemera_client.instant import Clock
     from ephemera_client.replay import ReplayCache
     from ephemera_issuer.attempt import Observer
+    from ephemera_issuer.audit.auditor import Auditor
 
     Background: TypeAlias = Callable[[], Coroutine[Any, Any, None]]
+
+
+_LIVENESS, _READINESS = "/healthz", "/readyz"
+_PROBES = frozenset({_LIVENESS, _READINESS})
 
 
 class Keeper(Revoking, Watched, Protocol):
@@ -61,16 +69,43 @@ class _Application(Starlette):
     Router and middleware of Starlette cost as much as the signature of a token.
     """
 
-    def __init__(self, token: TokenEndpoint, **parts: Any) -> None:
+    def __init__(
+        self,
+        token: TokenEndpoint,
+        *,
+        limits: Limits,
+        proxies: Proxies,
+        clock: Clock,
+        **parts: Any,
+    ) -> None:
         super().__init__(**parts)
         self._token = token
+        self._limits = limits
+        self._proxies = proxies
+        self._clock = clock
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or run the lifespan."""
+        if self._proxies and scope["type"] == "http":
+            self._proxies.resolve(scope)
         if scope.get("path") == TOKEN_PATH and scope.get("method") == "POST":
             await self._token(scope, receive, send)
+        elif (error := self._turned_away(scope)) is not None:
+            await self._limits.hold(error)
+            await refusal(error)(scope, receive, send)
         else:
             await super().__call__(scope, receive, send)
+
+    def _turned_away(self, scope: Scope) -> TooManyRequests | None:
+        # Whoever asks whether the process lives must not take a flood for its death.
+        if scope["type"] != "http" or scope["path"] in _PROBES:
+            return None
+        peer = scope.get("client")
+        try:
+            self._limits.admit(peer[0] if peer else None, self._clock().monotonic)
+        except TooManyRequests as error:
+            return error
+        return None
 
 
 def create_app(  # noqa: PLR0913 - the parts of an issuer
@@ -83,6 +118,9 @@ def create_app(  # noqa: PLR0913 - the parts of an issuer
     ending: Ending | None = None,
     observers: Collection[Observer] = (),
     dpop_nonces: DPoPNonces | None = None,
+    auditor: Auditor | None = None,
+    limits: Limits | None = None,
+    proxies: Proxies | None = None,
     clock: Clock = instant.read,
 ) -> Starlette:
     """Make the public application of one issuer.
@@ -96,6 +134,9 @@ def create_app(  # noqa: PLR0913 - the parts of an issuer
         ending: Tells that the process is about to end; by default it never is.
         observers: Told of every token request and how it ended.
         dpop_nonces: Proofs of possession must hold one of these; by default they need none.
+        auditor: Records every token request, and may have it wait; by default nobody does.
+        limits: How much callers may ask for; by default everything.
+        proxies: Whose word is taken for who calls; by default nobody's.
         clock: Dates tokens and tells the age of the snapshot.
     """
 
@@ -113,6 +154,7 @@ def create_app(  # noqa: PLR0913 - the parts of an issuer
         await ending.wait()
         feed.end()
 
+    limits = limits or Limits()
     authentication = Authentication(
         issuer=issuer, keys=ClientKeys(hosts=jwks_uri_hosts, clock=clock)
     )
@@ -125,9 +167,16 @@ def create_app(  # noqa: PLR0913 - the parts of an issuer
         proofs=Proofs(issuer=issuer, url=issuer + TOKEN_PATH, nonces=dpop_nonces),
         clock=clock,
         observers=observers,
+        auditor=auditor,
+        limits=limits,
     )
     presented = partial(
-        PresentedToken, snapshots=keeper, authentication=authentication, spent=spent, clock=clock
+        PresentedToken,
+        snapshots=keeper,
+        authentication=authentication,
+        spent=spent,
+        clock=clock,
+        limits=limits,
     )
     introspect = presented(introspection(keeper, issuer=issuer, clock=clock))
     revoke = presented(revocation(keeper, issuer=issuer, clock=clock))
@@ -135,6 +184,9 @@ def create_app(  # noqa: PLR0913 - the parts of an issuer
     metadata = metadata_endpoint(issuer)
     app = _Application(
         token,
+        limits=limits,
+        proxies=proxies or Proxies(),
+        clock=clock,
         # The router tries them in turn, so the busiest comes first.
         routes=[
             Route(INTROSPECTION_PATH, introspect, methods=["POST"]),
@@ -142,8 +194,8 @@ def create_app(  # noqa: PLR0913 - the parts of an issuer
             Route(FEED_PATH, feed, methods=["GET"]),
             Route(REVOCATION_PATH, revoke, methods=["POST"]),
             *(Route(path, metadata) for path in METADATA_PATHS),
-            Route("/healthz", alive),
-            Route("/readyz", readiness_endpoint(keeper, ending=ending, clock=clock)),
+            Route(_LIVENESS, alive),
+            Route(_READINESS, readiness_endpoint(keeper, ending=ending, clock=clock)),
             Route(TOKEN_PATH, token, methods=["POST"]),
         ],
         exception_handlers=HANDLERS,

@@ -21,12 +21,17 @@
     ├── RestoreRefused         there is something where a backup should go; it was not touched
     ├── SealingKeyProblem      the sealing key is missing, unreadable or another one
     ├── KeysConflict           another process changed the signing keys first; nothing was written
+    ├── AuditUnusable          the audit cannot be opened, or there is none to read
+    ├── AuditNotWritten        something could not be recorded, and was not done for that reason
+    ├── AuditBroken            records have been changed, removed or put in another order
     ├── LedgerUnusable         the ledger of spent assertions cannot be opened
     └── RequestRefused         a token request is refused, with the `error` of RFC 6749 §5.2
         ├── NonceRequired      because its proof needs a nonce; it brings one
         ├── PolicyRefused      because policy says so; it names the rule
+        ├── TooManyRequests    because its client or its address asks for too much; it says when
         └── Unavailable        because something cannot be known just now; it says when to come back
-            └── Overcrowded    because too many requests wait already
+            ├── Overcrowded    because too many requests wait already
+            └── AuditBehind    because the audit cannot take more records for now
 
 Texts may quote configuration and file names, never a secret and never what a caller sent.
 HTTP statuses are the business of `edge`.
@@ -34,7 +39,8 @@ HTTP statuses are the business of `edge`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, NamedTuple
+import math
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,6 +55,7 @@ RefusalCode = Literal[
     "invalid_scope",
     "invalid_target",
     "server_error",
+    "too_many_requests",
     "temporarily_unavailable",
     "invalid_dpop_proof",
     "use_dpop_nonce",
@@ -161,6 +168,18 @@ class LedgerUnusable(IssuerError):
     """The ledger of spent assertions cannot be opened; nothing was started."""
 
 
+class AuditUnusable(IssuerError):
+    """The audit cannot be opened or read, or none is kept; nothing was started."""
+
+
+class AuditNotWritten(IssuerError):
+    """Something could not be recorded in the audit; what was to be recorded was not done."""
+
+
+class AuditBroken(IssuerError):
+    """The audit is not what was written: the text has a line for each thing that is wrong."""
+
+
 class RequestRefused(IssuerError):
     """A token request is refused.
 
@@ -201,6 +220,16 @@ class PolicyRefused(RequestRefused):
         return self.rule.value
 
 
+class TooManyRequests(RequestRefused):
+    """A client or an address asks for more than it may; `retry_after` is in seconds, 1 or more."""
+
+    reason: Final = "too_many_requests"
+
+    def __init__(self, description: str, *, wait: float) -> None:
+        self.retry_after = max(math.ceil(wait), 1)
+        super().__init__("too_many_requests", description)
+
+
 class Unavailable(RequestRefused):
     """Something that an answer needs cannot be known just now; `retry_after` is in seconds."""
 
@@ -215,3 +244,15 @@ class Overcrowded(Unavailable):
     def __init__(self, description: str, *, of_address: bool) -> None:
         self.of_address = of_address
         super().__init__(description)
+
+
+class AuditBehind(Unavailable):
+    """The audit cannot take more records for now: nothing of the request was looked at."""
+
+    def __init__(self) -> None:
+        super().__init__("the audit cannot keep up")
+
+    @property
+    def reason(self) -> str:
+        """Tell it from what else cannot be known."""
+        return "audit_behind"

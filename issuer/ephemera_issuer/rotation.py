@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import select
 
+from ephemera_issuer.database.transactions import note
 from ephemera_issuer.errors import (
     DatabaseUnusable,
     KeysConflict,
@@ -54,6 +55,13 @@ class StoredRing(NamedTuple):
     ring: KeyRing
     version: int
     issuer: str
+
+
+class KeysWritten(NamedTuple):
+    """The ring as it was, None before the first, and as it is written."""
+
+    before: KeyRing | None
+    after: KeyRing
 
 
 class _NewKey(NamedTuple):
@@ -234,7 +242,10 @@ class SigningKeys:
             )
         except SealBroken as error:
             raise SealingKeyProblem(f"the sealing key: {error}") from error
-        return pem.load(opened)
+        try:
+            return pem.load(opened)
+        finally:
+            opened[:] = bytes(len(opened))
 
 
 def _record(row: Any) -> KeyRecord:
@@ -277,3 +288,4 @@ def _write(
             connection.execute(signing_keys.insert().values(**values))
         elif record != known[record.kid]:
             connection.execute(signing_keys.update().filter_by(kid=record.kid).values(**values))
+    note(connection, KeysWritten(before, after))

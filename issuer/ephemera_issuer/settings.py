@@ -6,7 +6,7 @@ import difflib
 import ipaddress
 import os
 import re
-from pathlib import Path  # noqa: TC003 - pydantic reads the annotation
+from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
@@ -14,6 +14,8 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from ephemera_issuer import database_url
 from ephemera_issuer.errors import SettingsInvalid
+from ephemera_issuer.form import MAXIMUM_COUNT
+from ephemera_issuer.proxies import Proxies
 from ephemera_keys.ring import MINIMUM_PUBLICATION
 
 PREFIX = "EPHEMERA_"
@@ -37,6 +39,7 @@ _SQLITE_FILE = re.compile(r"sqlite:///(?!:memory:)[^?#]+")
 REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
 _PERIOD = re.compile(r"([0-9]{1,6})([mhd])")
 _UNITS = {"m": 60, "h": 3600, "d": 86400}
+_AUDIT_FILES = "file:"
 _SHORTEST_PERIOD = MINIMUM_PUBLICATION
 _LONGEST_PERIOD = 366 * 86400
 _MOST_WORKERS = 64
@@ -112,6 +115,20 @@ def _check_hosts(names: tuple[str, ...]) -> tuple[str, ...]:
 _Hosts = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), AfterValidator(_check_hosts)]
 
 
+def _check_networks(names: tuple[str, ...]) -> tuple[str, ...]:
+    try:
+        Proxies(names)
+    except ValueError:
+        raise ValueError(
+            "must be addresses and networks with commas between them, such as 10.0.0.7 or fd00::/8"
+        ) from None
+    return names
+
+
+_Networks = Annotated[
+    tuple[str, ...], NoDecode, BeforeValidator(_split), AfterValidator(_check_networks)
+]
+_Rate = Annotated[int, Field(ge=1, le=1_000_000_000)]
 _DatabaseUrl = Annotated[str, AfterValidator(database_url.check)]
 
 
@@ -135,6 +152,14 @@ def _parse_period(value: object) -> object:
     if not _SHORTEST_PERIOD <= seconds <= _LONGEST_PERIOD:
         raise ValueError('must be from "15m" to "366d", such as "24h", or "off"')
     return seconds
+
+
+def _check_audit(text: str) -> str:
+    if text not in {"off", "database"} and not text.startswith(_AUDIT_FILES):
+        raise ValueError("must be off, file:DIR or database")
+    if text == _AUDIT_FILES:
+        raise ValueError("must name a directory, such as file:/var/lib/ephemera/audit")
+    return text
 
 
 def _parse_traces(value: object) -> object:
@@ -182,10 +207,22 @@ class Settings(BaseSettings):
     dpop_nonce: Literal["off", "required"] = "off"
     workers: Annotated[int, Field(ge=1, le=_MOST_WORKERS)] = 1
     unencrypted_hosts: _Hosts = ()
+    audit: Annotated[str, AfterValidator(_check_audit)] = "off"
+    audit_when_behind: Literal["slow", "stop"] = "slow"
+    audit_before_answer: bool = False
     log_format: Literal["json", "console"] | None = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     access_log: bool = False
     traces: Annotated[str | None, BeforeValidator(_parse_traces)] = None
+    tls_cert_file: Path | None = None
+    tls_key_file: Path | None = None
+    trusted_proxies: _Networks = ()
+    tokens_per_second: _Rate = 10_000
+    tokens_burst: Annotated[int, Field(ge=MAXIMUM_COUNT, le=1_000_000_000)] = 20_000
+    requests_per_second: _Rate = 10_000
+    failures_per_second: _Rate = 100
+    max_connections: Annotated[int, Field(ge=16, le=1_000_000)] = 4096
+    max_connections_of_address: Annotated[int, Field(ge=1, le=1_000_000)] = 1024
 
     def __init__(self, **options: Any) -> None:
         problems = _unknown_names(set(type(self).model_fields))
@@ -207,7 +244,15 @@ class Settings(BaseSettings):
             raise SettingsInvalid(
                 f"{PREFIX}WORKERS: is {self.workers}, and a database in memory is for one process"
             )
+        if (self.tls_cert_file is None) != (self.tls_key_file is None):
+            raise SettingsInvalid(
+                f"{PREFIX}TLS_CERT_FILE, {PREFIX}TLS_KEY_FILE: one without the other"
+            )
         host = self.plain_http_host
+        if host is not None and self.tls_cert_file is not None:
+            raise SettingsInvalid(
+                f"{PREFIX}ISSUER: must be https, since {PREFIX}TLS_CERT_FILE is set"
+            )
         if host is not None and not self._plain_http_allowed(host):
             raise SettingsInvalid(
                 f"{PREFIX}ISSUER: must be https; http is for loopback, and for hosts that "
@@ -230,6 +275,13 @@ class Settings(BaseSettings):
         return _parse_address(self.listen)
 
     @property
+    def audit_directory(self) -> Path | None:
+        """Where the audit is, if it is kept in files."""
+        if not self.audit.startswith(_AUDIT_FILES):
+            return None
+        return Path(self.audit.removeprefix(_AUDIT_FILES))
+
+    @property
     def private_address(self) -> Address | None:
         """`private_listen`, parsed; None where it is off.
 
@@ -238,6 +290,11 @@ class Settings(BaseSettings):
         if self.private_listen is None:
             return Address("127.0.0.1", _PRIVATE_PORT if self.address.port else 0)
         return None if self.private_listen == OFF else _parse_address(self.private_listen)
+
+    @property
+    def tls_or_meant_without(self) -> bool:
+        """Whether a listener may be where other machines reach it."""
+        return self.tls_cert_file is not None or self.tls_ends_in_front or self.plain_http_meant
 
     @property
     def plain_http_meant(self) -> bool:
@@ -257,7 +314,8 @@ class Settings(BaseSettings):
         if self.issuer is not None:
             return self.issuer
         host = self.address.host
-        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        scheme = "http" if self.tls_cert_file is None else "https"
+        return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
 def _plain_http_host(url: str | None) -> str | None:

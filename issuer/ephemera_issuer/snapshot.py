@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from ephemera_client.instant import Clock, Instant
-    from ephemera_issuer.database import Database
+    from ephemera_issuer.database import Database, Recorder
     from ephemera_issuer.issued import IssuedToken
     from ephemera_issuer.registry.entries import Audience, Client, Grant
     from ephemera_issuer.revocation.entries import Revocations
@@ -197,17 +197,23 @@ class SnapshotKeeper:
 
 
 def open_keeper(
-    settings: Settings, *, issuer: str, clock: Clock, timing: Timing = CONTRACT
+    settings: Settings,
+    *,
+    issuer: str,
+    clock: Clock,
+    timing: Timing = CONTRACT,
+    recorder: Recorder | None = None,
 ) -> SnapshotKeeper:
     """Open the database of `settings`, make what a first start makes, and take a first snapshot.
 
     Where the server of the database does not answer yet, or its tables wait for `ephemera migrate`,
-    `current` is None, and `run` does all this as soon as it can.
+    `current` is None, and `run` does all this as soon as it can. `recorder` records what is done.
 
     Raises:
         IssuerError: Any of the database, the sealing key and the signing keys is not usable.
     """
     database = connect(settings.database_url)
+    database.recorder = recorder
     try:
         if not database.remote:
             prepare(database, create=True)

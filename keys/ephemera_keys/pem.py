@@ -19,7 +19,7 @@ _LABEL = re.compile(rb"-----BEGIN ([A-Z0-9 ]{0,64})-----")
 _TO_PKCS8 = "`openssl pkcs8 -topk8 -nocrypt` writes it in the form needed"
 
 
-def load(pem: bytes) -> PrivateKey:
+def load(pem: bytes | bytearray) -> PrivateKey:
     """Read the one private key of a PEM file: PKCS#8, or the older SEC 1 and PKCS#1 forms.
 
     Raises:
@@ -44,9 +44,9 @@ def dump(key: PrivateKey) -> bytes:
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
-def _require_one_private_key(pem: bytes) -> None:
+def _require_one_private_key(pem: bytes | bytearray) -> None:
     """Tell the usual mistakes apart before the parser calls them all malformed."""
-    if not pem.strip():
+    if not pem or pem.isspace():
         raise KeyFileInvalid("the key file is empty")
     if len(pem) > MOST_BYTES:
         raise KeyFileInvalid(f"the key file is over {MOST_BYTES} bytes: no private key is")

@@ -82,8 +82,8 @@ class SealingKeys:
         """Return a secret for one purpose, 32 bytes, of each key held: the one that seals first."""
         return tuple(key.derive(purpose) for key in self._keys.values())
 
-    def open(self, sealed: bytes, *, issuer: str, kid: str, alg: str) -> bytes:
-        """Decrypt with whichever key sealed it.
+    def open(self, sealed: bytes, *, issuer: str, kid: str, alg: str) -> bytearray:
+        """Decrypt with whichever key sealed it, into a buffer that the caller should overwrite.
 
         Raises:
             SealBroken: That key is not here (`wanted` names it), the bytes are of another format,
@@ -102,8 +102,10 @@ class SealingKeys:
                 held,
             )
         nonce, ciphertext = sealed[header : header + NONCE_BYTES], sealed[header + NONCE_BYTES :]
+        opened = bytearray(len(ciphertext) - TAG_BYTES)
+        bound_to = _bound_to(issuer, kid, alg)
         try:
-            return self._keys[wanted].cipher.decrypt(nonce, ciphertext, _bound_to(issuer, kid, alg))
+            self._keys[wanted].cipher.decrypt_into(nonce, ciphertext, bound_to, opened)
         except InvalidTag:
             raise SealBroken(
                 f"key {kid} does not open under {wanted}: it was altered, or sealed for another "
@@ -111,6 +113,7 @@ class SealingKeys:
                 wanted,
                 held,
             ) from None
+        return opened
 
     def __repr__(self) -> str:
         return f"SealingKeys(fingerprints={self.fingerprints!r})"

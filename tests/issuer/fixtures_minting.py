@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from ephemera_issuer.attempt import Observer
     from ephemera_issuer.ending import Ending
     from ephemera_issuer.issued import IssuedToken
+    from ephemera_issuer.limits import Limits
+    from ephemera_issuer.proxies import Proxies
 
 ISSUER = "https://tokens.internal"
 BILLING = "https://billing.internal"
@@ -120,6 +122,9 @@ async def talking(
     ending: Ending | None = None,
     observers: Collection[Observer] = (),
     dpop_nonces: DPoPNonces | None = None,
+    limits: Limits | None = None,
+    proxies: Proxies | None = None,
+    address: str = "127.0.0.1",
 ) -> AsyncIterator[httpx.AsyncClient]:
     """Talk to the whole application, in this process, under a Host that is not its own."""
     application = create_app(
@@ -131,9 +136,11 @@ async def talking(
         ending=ending,
         observers=observers,
         dpop_nonces=dpop_nonces,
+        limits=limits,
+        proxies=proxies,
         clock=lambda: now,
     )
-    transport = httpx.ASGITransport(application, raise_app_exceptions=False)
+    transport = httpx.ASGITransport(application, raise_app_exceptions=False, client=(address, 4711))
     async with httpx.AsyncClient(transport=transport, base_url="http://elsewhere.test") as client:
         yield client
 

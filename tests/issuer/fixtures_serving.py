@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import anyio
@@ -10,7 +12,11 @@ from issuer.fixtures_minting import ISSUER, NOW, Keeper, snapshot
 
 from ephemera_client import SingleProcessReplayCache
 from ephemera_issuer.app import create_app
+from ephemera_issuer.certificate import Certificate
+from ephemera_issuer.connection import Times
 from ephemera_issuer.logs import configure_logs
+from ephemera_issuer.proxies import Proxies
+from ephemera_issuer.reception import Reception
 from ephemera_issuer.server import listen, run
 from ephemera_issuer.settings import Address
 
@@ -56,11 +62,20 @@ KEEPERS = {"failing": FailingKeeper, "forgetful": ForgetfulKeeper}
 
 if __name__ == "__main__":
     configure_logs()
-    keeper = KEEPERS[sys.argv[1]]() if sys.argv[1:] else Keeper(SNAPSHOT)
+    told = sys.argv[1] if sys.argv[1:] else "{}"
+    keeper = KEEPERS[told]() if told in KEEPERS else Keeper(SNAPSHOT)
+    # What differs from a reception as it comes, as JSON.
+    parts = {} if told in KEEPERS else json.loads(told)
+    times = Times(**parts.pop("times", {}))
+    proxies = Proxies(parts.pop("proxies", ()))
+    files = parts.pop("certificate", None)
+    certificate = Certificate(*map(Path, files)) if files else None
+    scheme = "https" if files else "http"
     with listen(Address("127.0.0.1", 0), tls_ends_in_front=False) as listener:
         port = listener.getsockname()[1]
         run(
             create_app(keeper, issuer=ISSUER, ledger=SingleProcessReplayCache(), clock=lambda: NOW),
             listener,
-            ready=lambda: print(f"(listening on http://127.0.0.1:{port})", flush=True),  # noqa: T201 - as `serve` does
+            ready=lambda: print(f"(listening on {scheme}://127.0.0.1:{port})", flush=True),  # noqa: T201 - as `serve` does
+            reception=Reception(times=times, proxies=proxies, certificate=certificate, **parts),
         )

@@ -351,3 +351,26 @@ def test_nonces_in_proofs_are_off_or_required(monkeypatch: pytest.MonkeyPatch) -
     assert Settings().dpop_nonce == "required"
     with pytest.raises(SettingsInvalid, match=r"^EPHEMERA_DPOP_NONCE: "):
         Settings(dpop_nonce="sometimes")
+
+
+@pytest.mark.parametrize(
+    ("text", "directory"),
+    [("off", None), ("database", None), ("file:audit", Path("audit")), ("file:/a b", Path("/a b"))],
+)
+def test_an_audit_is_off_in_files_or_in_the_database(text: str, directory: Path | None) -> None:
+    settings = Settings(audit=text)
+    assert settings.audit_directory == directory
+    assert settings.audit_when_behind == "slow"
+    assert not settings.audit_before_answer
+
+
+@pytest.mark.parametrize("text", ["on", "file", "file:", "files:audit", "database:audit"])
+def test_an_audit_elsewhere_is_refused(text: str) -> None:
+    with pytest.raises(SettingsInvalid, match=r"EPHEMERA_AUDIT: must (be off|name a directory)"):
+        Settings(audit=text)
+
+
+def test_when_the_audit_is_behind_there_are_two_things_to_do() -> None:
+    assert Settings(audit_when_behind="stop").audit_when_behind == "stop"
+    with pytest.raises(SettingsInvalid, match="EPHEMERA_AUDIT_WHEN_BEHIND: must be 'slow' or 'st"):
+        Settings(audit_when_behind="drop")

@@ -8,7 +8,6 @@ from urllib.parse import urlsplit
 import structlog
 
 from ephemera_client.errors import ConfigurationError, KeysUnavailable, TokenRefused
-from ephemera_client.jwks import RemoteKeys
 from ephemera_issuer.settings import is_loopback
 
 if TYPE_CHECKING:
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
 
     from ephemera_client.instant import Clock, Instant
     from ephemera_client.jwk import VerificationKey
+    from ephemera_client.jwks import RemoteKeys
     from ephemera_issuer.registry.entries import Client
 
 
@@ -80,6 +80,9 @@ class ClientKeys:
     def _source(self, client: str, uri: str, among: Mapping[str, Client]) -> RemoteKeys:
         source = self._published.get((client, uri))
         if source is None:
+            # With all that speaks HTTP, which an issuer without such clients need not load.
+            from ephemera_client.jwks import RemoteKeys  # noqa: PLC0415
+
             source = RemoteKeys(uri, unencrypted_hosts=self._loopback, link_local=False)
             source.bind(issuer=client, clock=self._clock)
             self._published = {

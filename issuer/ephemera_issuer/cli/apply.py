@@ -10,6 +10,7 @@ import typer
 from rich.text import Text
 
 from ephemera_issuer import database
+from ephemera_issuer.cli import opening
 from ephemera_issuer.cli.output import Json, console, print_json
 from ephemera_issuer.errors import DatabaseMissing
 from ephemera_issuer.registry import application
@@ -75,12 +76,11 @@ def apply(  # noqa: PLR0913 - a parameter for each option
     if prune and not path.is_dir():
         raise typer.BadParameter("is only for a whole directory", param_hint="--prune")
     declared = read_files(path)
-    url = Settings().database_url
     if dry_run:
-        applied = _compare(url, declared, prune=prune)
+        applied = _compare(Settings().database_url, declared, prune=prune)
     else:
         secrets = SecretsDirectory(secrets_dir, reuse=reuse_secrets) if secrets_dir else None
-        with closing(database.open_database(url, create=True)) as opened:
+        with opening.opened(create=True) as opened:
             applied = application.apply(opened, declared, prune=prune, secrets=secrets)
     if as_json:
         document = {

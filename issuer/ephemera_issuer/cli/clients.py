@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ephemera_issuer.cli.opening import opened
 from ephemera_issuer.cli.output import Json, print_json, print_table
 from ephemera_issuer.database import open_database
 from ephemera_issuer.errors import IssuerError
@@ -111,7 +112,7 @@ def roll_secret_(
     as_json: Json = False,
 ) -> None:
     """Make a second secret for a client; both are good until one is dropped."""
-    with closing(open_database(Settings().database_url, create=False)) as database:
+    with opened() as database:
         file = roll_secret(database, client, SecretsDirectory(secrets_dir, reuse=False))
     if as_json:
         print_json({"client": client, "secret_file": str(file)})
@@ -133,13 +134,13 @@ def drop_secret_(
     ],
 ) -> None:
     """Take one of a client's two secrets away, within a second."""
-    with closing(open_database(Settings().database_url, create=False)) as database:
+    with opened() as database:
         drop_secret(database, client, oldest=oldest)
     typer.echo(f"The {'older' if oldest else 'newer'} secret of {client} is dropped.")
 
 
 def _set(client: str, *, disabled: bool) -> None:
-    with closing(open_database(Settings().database_url, create=False)) as database:
+    with opened() as database:
         changed = set_disabled(database, client, disabled=disabled)
     state = "disabled" if disabled else "enabled"
     typer.echo(f"{client} is {state}" if changed else f"{client} was {state} already")

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ephemera_client import instant
+from ephemera_issuer.cli.opening import opened
 from ephemera_issuer.cli.output import Json, console, moment, print_json, print_table
+from ephemera_issuer.cli.sealing_key import new_sealing_key
 from ephemera_issuer.database import open_database
 from ephemera_issuer.rotation import SigningKeys, StoredRing, require_ring
 from ephemera_issuer.schedule import next_rotation
@@ -110,7 +112,7 @@ _CONSEQUENCES = {
 
 @contextmanager
 def _signing_keys(settings: Settings) -> Iterator[SigningKeys]:
-    with closing(open_database(settings.database_url, create=False)) as database:
+    with opened(settings) as database:
         with database.read() as connection:
             stored = require_ring(connection)
         yield SigningKeys(
@@ -214,3 +216,6 @@ def _document(record: KeyRecord) -> dict[str, str | None]:
         "retired_at": moment(record.retired_at),
         "revoked_at": moment(record.revoked_at),
     }
+
+
+app.command()(new_sealing_key)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from contextlib import closing
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,8 +10,8 @@ import typer
 
 from ephemera_client import instant
 from ephemera_issuer.cli.clients import known_clients
+from ephemera_issuer.cli.opening import opened
 from ephemera_issuer.cli.output import Json, moment, print_json
-from ephemera_issuer.database import open_database
 from ephemera_issuer.errors import RevocationRefused
 from ephemera_issuer.revocation.store import cut_off, require_known, revoke_jti
 from ephemera_issuer.rotation import SigningKeys, require_ring
@@ -72,7 +71,7 @@ def revoke(  # noqa: PLR0913 - a parameter for each option
         raise typer.BadParameter("goes with --client or --audience", param_hint="--issued-before")
     until = None if issued_before is None else _last_second_before(issued_before)
     settings = Settings()
-    with closing(open_database(settings.database_url, create=False)) as database:
+    with opened(settings) as database:
         if jti is not None:
             document, said = _one(database, jti)
         elif key is not None:

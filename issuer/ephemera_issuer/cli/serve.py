@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 from pathlib import Path  # noqa: TC003 - typer reads the annotations
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
@@ -10,16 +11,20 @@ import typer
 
 from ephemera_client import instant
 from ephemera_issuer.app import create_app
-from ephemera_issuer.development import following
+from ephemera_issuer.audit.actor import ISSUER
+from ephemera_issuer.audit.opening import opened_audit
 from ephemera_issuer.ending import Ending
 from ephemera_issuer.errors import SettingsInvalid
+from ephemera_issuer.hardening import harden
+from ephemera_issuer.limits import limits
 from ephemera_issuer.logs import configure_logs
 from ephemera_issuer.metrics.memory import Tallies
 from ephemera_issuer.observation import observing
 from ephemera_issuer.possession import nonces_of
 from ephemera_issuer.private import create_private_app
+from ephemera_issuer.reception import Reception, reception
 from ephemera_issuer.rotator import Rotator
-from ephemera_issuer.server import Door, listen, run
+from ephemera_issuer.server import Served, listen, run
 from ephemera_issuer.settings import IN_MEMORY, Settings, is_loopback
 from ephemera_issuer.snapshot import open_keeper
 from ephemera_issuer.spent import opened_ledger
@@ -106,6 +111,26 @@ def serve(  # noqa: PLR0913 - a parameter for each option
             help="Hosts of a private network whose issuer identifier may be plain http.",
         ),
     ] = None,
+    audit: Annotated[
+        str | None,
+        typer.Option(
+            metavar="off|file:DIR|database",
+            help="Where a record is kept of every mint, refusal and change.",
+        ),
+    ] = None,
+    audit_when_behind: Annotated[
+        str | None,
+        typer.Option(
+            metavar="slow|stop",
+            help="When records cannot be written: let requests wait, or refuse them at once.",
+        ),
+    ] = None,
+    audit_before_answer: Annotated[
+        bool | None,
+        typer.Option(
+            "--audit-before-answer", help="Send no token before its record is on the disk."
+        ),
+    ] = None,
     private_listen: Annotated[
         str | None,
         typer.Option(
@@ -128,6 +153,38 @@ def serve(  # noqa: PLR0913 - a parameter for each option
         typer.Option(
             metavar="URL", help="An OTLP/HTTP collector that gets a span for every token request."
         ),
+    ] = None,
+    tls_cert_file: Annotated[
+        Path | None,
+        typer.Option(help="The certificate and its chain, PEM: the listener speaks TLS."),
+    ] = None,
+    tls_key_file: Annotated[
+        Path | None, typer.Option(help="Its private key, which only the issuer can read.")
+    ] = None,
+    trusted_proxies: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS,...",
+            help="Proxies, or networks of them, whose Forwarded headers are believed.",
+        ),
+    ] = None,
+    tokens_per_second: Annotated[
+        int | None, typer.Option(metavar="N", help="Tokens for one client, in each process.")
+    ] = None,
+    tokens_burst: Annotated[
+        int | None, typer.Option(metavar="N", help="And at once, after a pause.")
+    ] = None,
+    requests_per_second: Annotated[
+        int | None, typer.Option(metavar="N", help="Requests of one address, in each process.")
+    ] = None,
+    failures_per_second: Annotated[
+        int | None, typer.Option(metavar="N", help="Failed authentications of one address.")
+    ] = None,
+    max_connections: Annotated[
+        int | None, typer.Option(metavar="N", help="Connections to each process.")
+    ] = None,
+    max_connections_of_address: Annotated[
+        int | None, typer.Option(metavar="N", help="And of one address.")
     ] = None,
     dev: Annotated[
         Path | None,
@@ -167,11 +224,23 @@ def serve(  # noqa: PLR0913 - a parameter for each option
         "workers": workers,
         "tls_ends_in_front": tls_ends_in_front,
         "unencrypted_hosts": unencrypted_hosts,
+        "audit": audit,
+        "audit_when_behind": audit_when_behind,
+        "audit_before_answer": audit_before_answer,
         "private_listen": private_listen,
         "log_format": log_format,
         "log_level": log_level,
         "access_log": access_log,
         "traces": traces,
+        "tls_cert_file": tls_cert_file,
+        "tls_key_file": tls_key_file,
+        "trusted_proxies": trusted_proxies,
+        "tokens_per_second": tokens_per_second,
+        "tokens_burst": tokens_burst,
+        "requests_per_second": requests_per_second,
+        "failures_per_second": failures_per_second,
+        "max_connections": max_connections,
+        "max_connections_of_address": max_connections_of_address,
     }
     if dev is None and secrets_dir is not None:
         raise typer.BadParameter("is only for --dev", param_hint="--secrets-dir")
@@ -233,6 +302,9 @@ def serve_with(settings: Settings, *, timing: Timing = CONTRACT) -> None:
 
 
 def _develop(settings: Settings, file: Path, *, secrets_dir: Path) -> None:
+    # Reading registry files takes what nothing else here needs.
+    from ephemera_issuer.development import following  # noqa: PLC0415
+
     with (
         _listening(settings) as place,
         _opened(settings, place, CONTRACT) as app,
@@ -250,45 +322,70 @@ class _App(NamedTuple):
 
 
 class _Place(NamedTuple):
-    """Where it is served, under which name, and what the processes that serve it have counted."""
+    """Where it is served, under which name, how callers are received, and what was counted."""
 
     listener: socket.socket
     private: socket.socket | None
     issuer: str
     tallies: Tallies
+    reception: Reception
+    private_reception: Reception
 
     def announce(self) -> None:
-        privately = f", private listener on {_url(self.private)}" if self.private else ""
-        listening = f"(listening on {_url(self.listener)})"
-        typer.echo(f"ephemera: serving {self.issuer} {listening}{privately}")
+        public = _url(self.listener, self.reception)
+        privately = (
+            f", private listener on {_url(self.private, self.private_reception)}"
+            if self.private
+            else ""
+        )
+        typer.echo(f"ephemera: serving {self.issuer} (listening on {public}){privately}")
 
     def serve(self, app: _App, *, ready: Callable[[], None], leash: int | None = None) -> None:
-        private = Door(app.private, self.private) if self.private else None
-        run(app.asgi, self.listener, ready=ready, ending=app.ending, leash=leash, private=private)
+        private = None
+        if self.private is not None:
+            private = Served(app.private, self.private, self.private_reception)
+        run(
+            app.asgi,
+            self.listener,
+            reception=self.reception,
+            ready=ready,
+            ending=app.ending,
+            leash=leash,
+            private=private,
+        )
 
 
 @contextlib.contextmanager
 def _listening(settings: Settings) -> Iterator[_Place]:
-    plain = settings.tls_ends_in_front or settings.plain_http_meant
+    harden()
+    plain = settings.tls_or_meant_without
+    received = reception(settings)
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(listen(settings.address, tls_ends_in_front=plain))
         private = None
+        privately = received
         if (address := settings.private_address) is not None:
             private = stack.enter_context(
                 listen(address, tls_ends_in_front=plain, setting="EPHEMERA_PRIVATE_LISTEN")
             )
+            if is_loopback(address.host):
+                # Those who scrape it there know no name that a certificate could be for.
+                privately = replace(received, certificate=None)
         yield _Place(
             listener,
             private,
             settings.issuer_at(listener.getsockname()[1]),
             Tallies(settings.workers),
+            received,
+            privately,
         )
 
 
-def _url(listener: socket.socket) -> str:
+def _url(listener: socket.socket, received: Reception) -> str:
     host, port = listener.getsockname()[:2]
     literal = f"[{host}]" if ":" in host else host
-    return f"http://{literal}:{port}"
+    scheme = "http" if received.certificate is None else "https"
+    return f"{scheme}://{literal}:{port}"
 
 
 @contextlib.contextmanager
@@ -296,8 +393,15 @@ def _opened(
     settings: Settings, place: _Place, timing: Timing, *, worker: int = 0
 ) -> Iterator[_App]:
     with (
+        opened_audit(settings, by=ISSUER, clock=instant.read) as audit,
         contextlib.closing(
-            open_keeper(settings, issuer=place.issuer, clock=instant.read, timing=timing)
+            open_keeper(
+                settings,
+                issuer=place.issuer,
+                clock=instant.read,
+                timing=timing,
+                recorder=audit and audit.trail,
+            )
         ) as keeper,
         opened_ledger(
             settings.replay_url,
@@ -323,7 +427,10 @@ def _opened(
             background=[rotator.run],
             ending=ending,
             dpop_nonces=nonces_of(settings, keeper.keys.sealing_keys),
+            auditor=audit and audit.auditor,
             observers=observation.observers,
+            limits=limits(settings),
+            proxies=place.reception.proxies,
         )
         private = create_private_app(routes=[observation.metrics(keeper)])
         yield _App(observation.public(public), observation.private(private), keeper, ending)

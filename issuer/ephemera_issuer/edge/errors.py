@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
-from ephemera_issuer.errors import NonceRequired, RequestRefused, Unavailable
+from ephemera_issuer.errors import NonceRequired, RequestRefused, TooManyRequests, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,6 +21,7 @@ NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 _BAD_REQUEST = 400
 _STATUSES: dict[RefusalCode, int] = {
     "invalid_client": 401,
+    "too_many_requests": 429,
     "server_error": 500,
     "temporarily_unavailable": 503,
 }
@@ -40,7 +41,7 @@ def refusal(
 
 
 def _headers(error: RequestRefused) -> Mapping[str, str]:
-    if isinstance(error, Unavailable):
+    if isinstance(error, TooManyRequests | Unavailable):
         return {"Retry-After": str(error.retry_after)}
     if isinstance(error, NonceRequired):
         return {"DPoP-Nonce": error.nonce}

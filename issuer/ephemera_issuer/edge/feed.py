@@ -13,6 +13,7 @@ from ephemera_issuer.edge.errors import NO_STORE, refusal
 from ephemera_issuer.edge.presented import fresh
 from ephemera_issuer.edge.waiting import News, Room
 from ephemera_issuer.errors import Overcrowded, RequestRefused
+from ephemera_issuer.limits import neighbourhood
 from ephemera_issuer.revocation.document import document
 
 if TYPE_CHECKING:
@@ -151,7 +152,7 @@ class _Written(NamedTuple):
 
 def _address(scope: Scope) -> str:
     client = scope.get("client")
-    return client[0] if client else ""
+    return neighbourhood(client[0] if client else None)
 
 
 def _question(query: bytes) -> Question:

@@ -12,6 +12,7 @@ from ephemera_issuer.attempt import Attempt
 from ephemera_issuer.edge.errors import refusal, unavailable
 from ephemera_issuer.edge.posted import credentials, read
 from ephemera_issuer.errors import RequestRefused
+from ephemera_issuer.limits import Limits
 from ephemera_issuer.registry.entries import Client
 
 if TYPE_CHECKING:
@@ -35,9 +36,9 @@ class PresentedToken:
     There is one type of token, so `token_type_hint` is not looked at.
     """
 
-    __slots__ = ("_answer", "_authentication", "_clock", "_snapshots", "_spent")
+    __slots__ = ("_answer", "_authentication", "_clock", "_limits", "_snapshots", "_spent")
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the parts of the walk
         self,
         answer: Answer,
         *,
@@ -45,12 +46,14 @@ class PresentedToken:
         authentication: Authentication,
         spent: SpentAssertions,
         clock: Clock,
+        limits: Limits | None = None,
     ) -> None:
         self._answer = answer
         self._snapshots = snapshots
         self._authentication = authentication
         self._spent = spent
         self._clock = clock
+        self._limits = limits or Limits()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; a caller that goes away before its form is complete gets none."""
@@ -63,6 +66,7 @@ class PresentedToken:
             response = await self._answer(*await self._read(attempt, authorization, body))
         except RequestRefused as error:
             attempt.reason = error.reason
+            await self._limits.hold(error)
             response = refusal(error)
         await response(scope, receive, send)
 
@@ -74,10 +78,15 @@ class PresentedToken:
         parameters = form.parameters(body, _NAMES)
         if "token" not in parameters:
             raise RequestRefused("invalid_request", "token is missing")
-        caller = await self._authentication.identify(
-            clients, authorization=authorization, parameters=parameters, now=now
-        )
+        try:
+            caller = await self._authentication.identify(
+                clients, authorization=authorization, parameters=parameters, now=now
+            )
+        except RequestRefused as error:
+            self._limits.note(error, attempt.address, now.monotonic)
+            raise
         attempt.client_id = caller.client.id
+        self._limits.spend(caller.client.id, 1, now.monotonic)
         if caller.assertion is not None:
             await self._spent.claim(caller.assertion, now)
         return caller.client, parameters["token"]

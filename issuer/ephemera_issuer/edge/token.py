@@ -13,6 +13,7 @@ from ephemera_issuer.authentication import unauthenticated
 from ephemera_issuer.edge.errors import failure, http_refusal, refusal, unavailable
 from ephemera_issuer.edge.posted import credentials, read
 from ephemera_issuer.errors import RequestRefused
+from ephemera_issuer.limits import Limits
 from ephemera_issuer.mint import mint_several
 from ephemera_issuer.policy import decide, require_settled
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from ephemera_client.instant import Clock
     from ephemera_issuer.attempt import Observer
+    from ephemera_issuer.audit.auditor import Auditor
     from ephemera_issuer.authentication import Authentication
     from ephemera_issuer.edge import Current
     from ephemera_issuer.policy import Decision
@@ -34,13 +36,8 @@ class TokenEndpoint:
     """The client_credentials grant (RFC 6749 §4.4), as an ASGI application."""
 
     __slots__ = (
-        "_authentication",
-        "_clock",
-        "_issuer",
-        "_observers",
-        "_proofs",
-        "_snapshots",
-        "_spent",
+        *("_auditor", "_authentication", "_clock", "_issuer", "_limits", "_observers"),
+        *("_proofs", "_snapshots", "_spent"),
     )
 
     def __init__(  # noqa: PLR0913 - the parts of the walk
@@ -53,6 +50,8 @@ class TokenEndpoint:
         proofs: Proofs,
         clock: Clock,
         observers: Collection[Observer] = (),
+        auditor: Auditor | None = None,
+        limits: Limits | None = None,
     ) -> None:
         self._snapshots = snapshots
         self._issuer = issuer
@@ -61,6 +60,8 @@ class TokenEndpoint:
         self._proofs = proofs
         self._clock = clock
         self._observers = tuple(observers)
+        self._auditor = auditor
+        self._limits = limits or Limits()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; a caller that goes away before its form is complete gets none.
@@ -69,14 +70,21 @@ class TokenEndpoint:
         """
         attempt = Attempt(self._clock(), scope)
         try:
+            if self._auditor is not None and self._auditor.behind:
+                await self._auditor.room()
+            self._limits.admit(attempt.address, attempt.began.monotonic)
             authorization = credentials(scope["headers"])
-            proofs = [value for name, value in scope["headers"] if name == b"dpop"]
+            proofs = []
+            for name, value in scope["headers"]:
+                if name == b"dpop":
+                    proofs.append(value)
             body = await read(receive)
             if body is None:
                 return
             answer = await self._answer(attempt, authorization, proofs, body)
         except RequestRefused as error:
             self._tell(attempt, error)
+            await self._limits.hold(error)
             await refusal(error)(scope, receive, send)
             return
         except HTTPException as error:
@@ -107,9 +115,13 @@ class TokenEndpoint:
             raise unavailable()
         parameters = form.parameters(body, form.TOKEN_REQUEST)
         request = form.parse(parameters)
-        caller = await self._authentication.identify(
-            snapshot.clients, authorization=authorization, parameters=parameters, now=now
-        )
+        try:
+            caller = await self._authentication.identify(
+                snapshot.clients, authorization=authorization, parameters=parameters, now=now
+            )
+        except RequestRefused as error:
+            self._limits.note(error, attempt.address, now.monotonic)
+            raise
         client = caller.client
         latest = self._snapshots.current
         if latest is not None and latest is not snapshot:
@@ -121,11 +133,13 @@ class TokenEndpoint:
         attempt.client_id = client.id
         if request.audience in snapshot.audiences:
             attempt.audience = request.audience
+        self._limits.spend(client.id, request.number, now.monotonic)
         decision = decide(snapshot, client, request)
         require_settled(snapshot.revocations, decision, now.wall)
-        possession = self._proofs.check(proofs, required=decision.dpop_required, now=now)
-        # First the proof: where it is refused, no assertion is spent.
-        if possession is not None:
+        possession = None
+        if proofs or decision.dpop_required:
+            # First the proof: where it is refused, no assertion is spent.
+            possession = self._proofs.check(proofs, now=now)
             await self._spent.claim_proof(possession.claim, now, nonce=self._proofs.nonce(now))
         if caller.assertion is not None:
             await self._spent.claim(caller.assertion, now)
@@ -137,12 +151,16 @@ class TokenEndpoint:
             number=request.number,
             thumbprint=possession and possession.thumbprint,
         )
+        if self._auditor is not None:
+            await self._auditor.minted(attempt, decision, tokens)
         for observer in self._observers:
             observer.minted(attempt, decision, tokens)
         return _granted(decision, tokens, "DPoP" if possession else "Bearer")
 
     def _tell(self, attempt: Attempt, error: RequestRefused) -> None:
         attempt.reason = error.reason
+        if self._auditor is not None:
+            self._auditor.refused(attempt, error)
         for observer in self._observers:
             observer.refused(attempt, error)
 

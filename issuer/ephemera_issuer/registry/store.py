@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from sqlalchemy import select
 
 from ephemera_client.errors import JwkInvalid
+from ephemera_issuer.database.transactions import note
 from ephemera_issuer.errors import DatabaseUnusable
 from ephemera_issuer.registry.entries import (
     Audience,
@@ -69,6 +70,7 @@ def write_changes(connection: Connection, changes: Iterable[Change]) -> int:
         # A removed entry may come back, so even a new one may have its row already.
         if not connection.execute(table.update().filter_by(**key).values(columns)).rowcount:
             connection.execute(table.insert().values(key | columns))
+        note(connection, change)
     return version
 
 

@@ -9,6 +9,7 @@ Times are Unix seconds.
 Of the signing keys only the active and the pending one have their private half, sealed.
 A revocation has a `jti`, a `cut_off` or a `kid`; its `expires_at` is when all that it revokes has
 expired.
+`audit` has the lines of the audit's one chain, where the database keeps it.
 """
 
 from __future__ import annotations
@@ -125,4 +126,12 @@ revocations = Table(
     Column("kid", Text, nullable=True, unique=True),
     Column("expires_at", _Number, nullable=True, index=True),
     Column("created_at", Double, nullable=False),
+)
+
+# Its lines are for `audit.chain` to read; no column says twice what a line says.
+audit = Table(
+    "audit",
+    metadata,
+    Column("sequence", _Number, primary_key=True, autoincrement=False),
+    Column("line", Text, nullable=False),
 )

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, func, or_, select
 
+from ephemera_issuer.database.transactions import note
 from ephemera_issuer.errors import UnknownAudience, UnknownClient
 from ephemera_issuer.registry.tables import audiences, clients, revocations, state
 from ephemera_issuer.revocation.entries import (
@@ -168,6 +169,7 @@ def _enter(connection: Connection, entry: Revocation, *, now: float) -> None:
     connection.execute(revocations.delete().where(revocations.c.expires_at < now - KEPT))
     columns = {"sequence": sequence, "created_at": now} | _columns(entry)
     connection.execute(revocations.insert().values(columns))
+    note(connection, entry)
 
 
 def _columns(entry: Revocation) -> dict[str, Any]:
