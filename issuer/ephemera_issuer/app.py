@@ -117,10 +117,10 @@ def create_app(  # noqa: PLR0913 - the parts of an issuer
     background: Collection[Background] = (),
     ending: Ending | None = None,
     observers: Collection[Observer] = (),
-    dpop_nonces: DPoPNonces | None = None,
     auditor: Auditor | None = None,
     limits: Limits | None = None,
     proxies: Proxies | None = None,
+    dpop_nonces: DPoPNonces | None = None,
     clock: Clock = instant.read,
 ) -> Starlette:
     """Make the public application of one issuer.
@@ -133,10 +133,10 @@ def create_app(  # noqa: PLR0913 - the parts of an issuer
         background: What else runs while the application does; it never returns.
         ending: Tells that the process is about to end; by default it never is.
         observers: Told of every token request and how it ended.
-        dpop_nonces: Proofs of possession must hold one of these; by default they need none.
         auditor: Records every token request, and may have it wait; by default nobody does.
         limits: How much callers may ask for; by default everything.
         proxies: Whose word is taken for who calls; by default nobody's.
+        dpop_nonces: Proofs of possession must hold one of these; by default they need none.
         clock: Dates tokens and tells the age of the snapshot.
     """
 

@@ -9,6 +9,9 @@
     ├── UnknownAudience        nor is there an audience of that name
     ├── RevocationRefused      what is to be revoked cannot be, as it was named; nothing was written
     ├── RollRefused            a client would have too many credentials, or none
+    ├── EntryInUse             an entry of the registry cannot go, others refer to it
+    ├── PreconditionFailed     what was to be changed is not what the caller has seen
+    ├── AdministrationRefused  an issuer that is administered over HTTP refuses, or does not answer
     ├── InitRefused            files to start from are there already, or cannot be written
     ├── SettingsInvalid        a setting, or the name of one, is wrong; nothing was started
     ├── DatabaseUnusable       the database cannot be opened, read or written
@@ -111,6 +114,18 @@ class RevocationRefused(IssuerError):
 
 class RollRefused(IssuerError):
     """A client's secret cannot be rolled or dropped; the database is as it was."""
+
+
+class EntryInUse(IssuerError):
+    """An audience or a client is referred to by others; the registry is as it was."""
+
+
+class PreconditionFailed(IssuerError):
+    """What was to be changed is another by now, or there already; nothing was written."""
+
+
+class AdministrationRefused(IssuerError):
+    """The issuer that a command was sent to refuses it, or does not answer; the text says why."""
 
 
 class InitRefused(IssuerError):

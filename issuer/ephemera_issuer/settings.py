@@ -23,6 +23,8 @@ IN_MEMORY = "sqlite://"
 OFF = "off"
 _PRIVATE_PORT = 8701
 _CLIENT_LIBRARY = "EPHEMERA_CLIENT_"
+_COMMAND = ("ADMIN_ID", "ADMIN_KEY_FILE", "ADMIN_CA_FILE")
+"""Variables of the command's own, for `ephemera --server`."""
 _SERVICE_LINK = re.compile(
     r"_SERVICE_HOST$|_SERVICE_PORT(_[A-Z0-9_]+)?$|_PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?$"
 )
@@ -324,7 +326,7 @@ def _plain_http_host(url: str | None) -> str | None:
 
 
 def _unknown_names(fields: set[str]) -> list[str]:
-    known = sorted(field.upper() for field in fields)
+    known = [*sorted(field.upper() for field in fields), *_COMMAND]
     problems = []
     for name in sorted(os.environ):
         upper = name.upper()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypedDict
 
 import anyio
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from ephemera_client.instant import Clock, Instant
     from ephemera_issuer.database import Database, Recorder
     from ephemera_issuer.issued import IssuedToken
-    from ephemera_issuer.registry.entries import Audience, Client, Grant
+    from ephemera_issuer.registry.entries import Admin, Audience, Client, Grant
     from ephemera_issuer.revocation.entries import Revocations
     from ephemera_issuer.settings import Settings
     from ephemera_keys import KeyRing, SealingKeys, Signer, Timing
@@ -63,6 +63,7 @@ class Snapshot:
     registry_version: int
     keys_version: int
     confirmed_at: Instant
+    admins: Mapping[str, Admin] = field(default_factory=dict)
 
     def fresh(self, now: Instant) -> bool:
         """Whether the database confirmed this content recently enough to mint from it."""
@@ -186,6 +187,7 @@ class SnapshotKeeper:
             clients=registry.clients,
             audiences=registry.audiences,
             grants=registry.grants,
+            admins=registry.admins,
             ring=stored.ring,
             signer=signer,
             **_published(stored.ring),
@@ -258,4 +260,5 @@ def _registry(known: Snapshot) -> Registry:
         clients=known.clients,
         grants=known.grants,
         version=known.registry_version,
+        admins=known.admins,
     )

@@ -121,10 +121,10 @@ async def talking(
     jwks_uri_hosts: Collection[str] = (),
     ending: Ending | None = None,
     observers: Collection[Observer] = (),
-    dpop_nonces: DPoPNonces | None = None,
     limits: Limits | None = None,
     proxies: Proxies | None = None,
     address: str = "127.0.0.1",
+    dpop_nonces: DPoPNonces | None = None,
 ) -> AsyncIterator[httpx.AsyncClient]:
     """Talk to the whole application, in this process, under a Host that is not its own."""
     application = create_app(
@@ -135,9 +135,9 @@ async def talking(
         jwks_uri_hosts=jwks_uri_hosts,
         ending=ending,
         observers=observers,
-        dpop_nonces=dpop_nonces,
         limits=limits,
         proxies=proxies,
+        dpop_nonces=dpop_nonces,
         clock=lambda: now,
     )
     transport = httpx.ASGITransport(application, raise_app_exceptions=False, client=(address, 4711))

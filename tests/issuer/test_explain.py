@@ -136,7 +136,7 @@ def test_an_unknown_client_is_an_error(applied: Run) -> None:
     assert err == "ephemera: there is no client order; did you mean orders?\n"
 
 
-@pytest.mark.parametrize("asking", ["cli.explain", "edge.token"])
+@pytest.mark.parametrize("asking", ["admin.explanation", "edge.token"])
 def test_it_asks_the_function_that_decides_what_is_minted(asking: str) -> None:
     assert import_module(f"ephemera_issuer.{asking}").decide is policy.decide
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from ephemera_issuer.cli.administration import choose
 from ephemera_issuer.errors import IssuerError
 from ephemera_keys import KeysError
 
@@ -44,7 +45,7 @@ def application(*names: str) -> typer.Typer:
         # A traceback of typer's would show local variables, and with them secrets.
         pretty_exceptions_enable=False,
         # With a callback, one command alone is still called by its name.
-        callback=lambda: None,
+        callback=choose,
     )
     for name in names or _COMMANDS:
         module = import_module(f"ephemera_issuer.cli.{_COMMANDS[name]}")

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ephemera_issuer.admin.documents import moment
 from ephemera_issuer.audit.opening import opened_source
 from ephemera_issuer.audit.record import jti_digest
 from ephemera_issuer.audit.search import Tail, Wanted
 from ephemera_issuer.audit.search import search as find
 from ephemera_issuer.audit.verification import read_anchors, write_anchor
 from ephemera_issuer.audit.verification import verify as check
-from ephemera_issuer.cli.output import Json, moment, print_json
+from ephemera_issuer.cli.output import Json, print_json
 from ephemera_issuer.errors import AuditBroken, AuditUnusable
 from ephemera_issuer.settings import Settings
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from ephemera_client import instant
+from ephemera_issuer.admin.api import admin_routes
 from ephemera_issuer.app import create_app
 from ephemera_issuer.audit.actor import ISSUER
 from ephemera_issuer.audit.opening import opened_audit
@@ -135,7 +136,8 @@ def serve(  # noqa: PLR0913 - a parameter for each option
         str | None,
         typer.Option(
             metavar="HOST:PORT",
-            help="Where metrics are, apart from callers: 127.0.0.1:8701 by default, or off.",
+            help="Where metrics and the admin API are, apart from callers: 127.0.0.1:8701 by "
+            "default, or off.",
         ),
     ] = None,
     log_format: Annotated[
@@ -426,11 +428,18 @@ def _opened(
             jwks_uri_hosts=settings.jwks_uri_hosts,
             background=[rotator.run],
             ending=ending,
-            dpop_nonces=nonces_of(settings, keeper.keys.sealing_keys),
             auditor=audit and audit.auditor,
+            dpop_nonces=nonces_of(settings, keeper.keys.sealing_keys),
             observers=observation.observers,
             limits=limits(settings),
             proxies=place.reception.proxies,
         )
-        private = create_private_app(routes=[observation.metrics(keeper)])
+        administered = admin_routes(
+            keeper,
+            issuer=place.issuer,
+            ledger=observation.counted(ledger),
+            algorithm=settings.algorithm,
+            rotate_every=settings.rotate_every,
+        )
+        private = create_private_app(routes=[observation.metrics(keeper), *administered])
         yield _App(observation.public(public), observation.private(private), keeper, ending)

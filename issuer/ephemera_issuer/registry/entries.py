@@ -1,4 +1,4 @@
-"""The registry in memory: audiences, clients and the grants between them."""
+"""The registry in memory: audiences, clients, the grants between them, and administrators."""
 
 from __future__ import annotations
 
@@ -88,7 +88,18 @@ class Grant:
     max_lifetime: int
 
 
-Entry: TypeAlias = Audience | Client | Grant
+@dataclass(frozen=True, slots=True)
+class Admin:
+    """Who may administer the issuer over HTTP; only files that are applied locally make one.
+
+    An administrator and a client of one name are two, and neither can stand for the other.
+    """
+
+    id: str
+    keys: tuple[ClientKey, ...]
+
+
+Entry: TypeAlias = Audience | Client | Grant | Admin
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,3 +110,4 @@ class Registry:
     clients: Mapping[str, Client]
     grants: Mapping[tuple[str, str], Grant]
     version: int
+    admins: Mapping[str, Admin] = field(default_factory=dict)

@@ -91,6 +91,15 @@ grants = Table(
     Column("version", _Number, nullable=False, index=True),
 )
 
+admins = Table(
+    "admins",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("jwks", Text, nullable=False),
+    Column("removed", Boolean, nullable=False),
+    Column("version", _Number, nullable=False, index=True),
+)
+
 signing_keys = Table(
     "signing_keys",
     metadata,

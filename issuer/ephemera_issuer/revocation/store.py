@@ -53,6 +53,19 @@ def read_revocations(
     return known.followed_by((_entry(row) for row in rows), sequence=sequence, now=now)
 
 
+def list_revocations(
+    connection: Connection, *, after: int, most: int, now: float
+) -> tuple[str, list[tuple[int, Revocation]]]:
+    """The epoch, and entries with their numbers: `most` of those after number `after`."""
+    later = revocations.select().where(
+        revocations.c.sequence > after,
+        or_(revocations.c.expires_at.is_(None), revocations.c.expires_at >= now - KEPT),
+    )
+    rows = connection.execute(later.order_by(revocations.c.sequence).limit(most))
+    epoch: str = connection.execute(select(state.c.epoch)).scalar_one()
+    return epoch, [(row.sequence, _entry(row)) for row in rows]
+
+
 def revoke_token(connection: Connection, token: IssuedToken, *, now: float) -> None:
     """Revoke one token. One that is revoked already, or that nobody accepts any more, is left.
 
