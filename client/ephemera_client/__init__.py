@@ -61,7 +61,9 @@ if TYPE_CHECKING:
     from ephemera_client.asgi import RequireToken, access_token
     from ephemera_client.assertion import PrivateKeyJWT
     from ephemera_client.credential import ClientSecret, Credential, Proof
-    from ephemera_client.dpop import DPoP, DPoPKey, DPoPNonces, Presented
+    from ephemera_client.dpop.demand import DPoP, Presented
+    from ephemera_client.dpop.key import DPoPKey
+    from ephemera_client.dpop.nonces import DPoPNonces
     from ephemera_client.foreign import AsyncForeignVerifier, ForeignVerifier
     from ephemera_client.instant import Clock, Instant
     from ephemera_client.jwks import Keys, KeysStatus, RemoteKeys, StaticKeys
@@ -179,7 +181,9 @@ _NAMES = {
     "asgi": ("RequireToken", "access_token"),
     "assertion": ("PrivateKeyJWT",),
     "credential": ("ClientSecret", "Credential", "Proof"),
-    "dpop": ("DPoP", "DPoPKey", "DPoPNonces", "Presented"),
+    "dpop.demand": ("DPoP", "Presented"),
+    "dpop.key": ("DPoPKey",),
+    "dpop.nonces": ("DPoPNonces",),
     "foreign": ("AsyncForeignVerifier", "ForeignVerifier"),
     "instant": ("Clock", "Instant"),
     "jwks": ("Keys", "KeysStatus", "RemoteKeys", "StaticKeys"),
