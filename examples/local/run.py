@@ -87,7 +87,7 @@ class Services:
 def run(services: Services, secrets: Path, ports: list[str]) -> str:
     """Start everything, and return the name of what has ended first."""
     issuer_port, stock_port, billing_port = ports
-    serve = ["-m", "ephemera_issuer", "serve", "--dev", "registry.toml"]
+    serve = ["-m", "ephemera_issuer", "serve", "--dev", "registry.toml", "--private-listen", "off"]
     issuer = services.start(
         "issuer",
         *[*serve, "--listen", f"127.0.0.1:{issuer_port}", "--secrets-dir", str(secrets)],

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import anyio
 from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
 from ephemera_client import instant
 from ephemera_issuer.authentication import Authentication
 from ephemera_issuer.authentication.client_keys import ClientKeys
-from ephemera_issuer.edge.errors import failure, http_refusal, refusal
+from ephemera_issuer.edge.errors import HANDLERS, refusal
 from ephemera_issuer.edge.feed import FeedEndpoint, Watched
 from ephemera_issuer.edge.health import alive, readiness_endpoint
 from ephemera_issuer.edge.introspection import introspection
@@ -23,6 +22,7 @@ from ephemera_issuer.edge.metadata import (
     FEED_PATH,
     INTROSPECTION_PATH,
     KEYS_PATH,
+    METADATA_PATHS,
     REVOCATION_PATH,
     TOKEN_PATH,
     metadata_endpoint,
@@ -39,8 +39,6 @@ from ephemera_issuer.spent import SpentAssertions
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Collection, Coroutine
 
-    from starlette.requests import Request
-    from starlette.responses import Response
     from starlette.types import Receive, Scope, Send
 
     from ephemera_client.instant import Clock
@@ -186,24 +184,14 @@ def create_app(  # noqa: PLR0913 - the parts of an issuer
             Route(KEYS_PATH, keys_endpoint(keeper)),
             Route(FEED_PATH, feed, methods=["GET"]),
             Route(REVOCATION_PATH, revoke, methods=["POST"]),
-            Route("/.well-known/oauth-authorization-server", metadata),
-            Route("/.well-known/openid-configuration", metadata),
+            *(Route(path, metadata) for path in METADATA_PATHS),
             Route(_LIVENESS, alive),
             Route(_READINESS, readiness_endpoint(keeper, ending=ending, clock=clock)),
             Route(TOKEN_PATH, token, methods=["POST"]),
         ],
-        exception_handlers={HTTPException: _http_refusal, Exception: _failure},
+        exception_handlers=HANDLERS,
         lifespan=lifespan,
     )
     # A redirect would be made from the Host header, and would carry a credential along.
     app.router.redirect_slashes = False
     return app
-
-
-async def _http_refusal(_request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)  # noqa: S101 - what it is registered for
-    return http_refusal(error)
-
-
-async def _failure(_request: Request, _error: Exception) -> Response:
-    return failure()

@@ -1,31 +1,49 @@
-"""A request for tokens as far as it has come, and those who are told how it ended."""
+"""A client's request as far as it has come, and those who are told how one for tokens ended."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
+
+from ephemera_issuer.trace_context import tracing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from starlette.types import Scope
 
     from ephemera_client.instant import Instant
     from ephemera_issuer.errors import RequestRefused
     from ephemera_issuer.policy import Decision
 
 
+KEY: Final = "ephemera.attempt"
+"""Where the attempt of a request is in its scope."""
+
+
 class Attempt:
-    """What is known of one token request; nothing in it is what a caller merely claims.
+    """What is known of one request; but for `request_id`, nothing in it is merely claimed.
 
     `address` is that of the peer, None where there is none. `client_id` is None until the client
-    has proved itself, `audience` until policy knows it.
+    has proved itself, `audience` until policy knows it, `reason` until the request is refused.
     """
 
-    __slots__ = ("address", "audience", "began", "client_id")
+    __slots__ = ("_tracing", "address", "audience", "began", "client_id", "reason")
 
-    def __init__(self, began: Instant, address: str | None) -> None:
+    def __init__(self, began: Instant, scope: Scope) -> None:
+        peer = scope.get("client")
         self.began = began
-        self.address = address
+        self.address: str | None = peer[0] if peer else None
         self.client_id: str | None = None
         self.audience: str | None = None
+        self.reason: str | None = None
+        # Not the scope itself: a circle would be left to the garbage collector at each request.
+        self._tracing = tracing(scope)
+        scope[KEY] = self
+
+    @property
+    def request_id(self) -> str:
+        """The id of its trace, which a caller may have chosen: 32 hexadecimal digits."""
+        return self._tracing.trace().trace_id
 
 
 class Observer(Protocol):

@@ -35,7 +35,7 @@ HTTP statuses are the business of `edge`.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -174,6 +174,11 @@ class RequestRefused(IssuerError):
         self.description = description
         super().__init__(f"{error}: {description}")
 
+    @property
+    def reason(self) -> str:
+        """One of a closed set of names, for whoever counts or records refusals."""
+        return self.error
+
 
 class PolicyRefused(RequestRefused):
     """Policy refuses a request of a known client; `rule` says which part of it."""
@@ -182,11 +187,14 @@ class PolicyRefused(RequestRefused):
         self.rule = rule
         super().__init__(error, description)
 
+    @property
+    def reason(self) -> str:
+        """The name of the rule."""
+        return self.rule.value
+
 
 class TooManyRequests(RequestRefused):
     """A client or an address asks for more than it may; `retry_after` is in seconds, 1 or more."""
-
-    reason: Final = "too_many_requests"
 
     def __init__(self, description: str, *, wait: float) -> None:
         self.retry_after = max(math.ceil(wait), 1)

@@ -4,16 +4,31 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import TextIO
+from typing import Literal, TextIO, TypeAlias
 
 import structlog
 
+Style: TypeAlias = Literal["json", "console"]
+Level: TypeAlias = Literal["debug", "info", "warning", "error"]
 
-def configure_logs(stream: TextIO = sys.stderr) -> None:
+
+def configure_logs(
+    stream: TextIO = sys.stderr,
+    *,
+    style: Style | None = None,
+    level: Level = "info",
+) -> None:
     """Send what the issuer and its libraries log to `stream`.
 
-    Tracebacks are plain: frames with their variables would show tokens and secrets.
+    Tracebacks are plain: frames with their variables would show tokens and secrets. For the same
+    reason libraries are never asked for their debugging.
+
+    Args:
+        stream: Where to.
+        style: By default `console` where `stream` is a terminal, and `json` elsewhere.
+        level: The least that is logged.
     """
+    least = logging.getLevelNamesMapping()[level.upper()]
     shared: list[structlog.types.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -21,12 +36,17 @@ def configure_logs(stream: TextIO = sys.stderr) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     render: list[structlog.types.Processor] = (
-        [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
-        if stream.isatty()
+        [
+            structlog.dev.ConsoleRenderer(
+                colors=stream.isatty(), exception_formatter=structlog.dev.plain_traceback
+            )
+        ]
+        if style == "console" or (style is None and stream.isatty())
         else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     )
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        wrapper_class=structlog.make_filtering_bound_logger(least),
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=True,
     )
@@ -39,7 +59,10 @@ def configure_logs(stream: TextIO = sys.stderr) -> None:
     )
     root = logging.getLogger()
     root.handlers = [handler]
-    root.setLevel(logging.INFO)
-    logging.getLogger("alembic").setLevel(logging.WARNING)
+    root.setLevel(max(least, logging.INFO))
+    logging.getLogger("ephemera_issuer").setLevel(least)
+    # They write a line for every migration or every fetch of a client's keys, with its whole URL.
+    for chatty in ("alembic", "httpx"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
     # Below this it writes a line for every malformed request, as fast as anyone cares to send them.
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)

@@ -6,7 +6,8 @@ import asyncio
 import signal
 import socket
 import sys
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import uvicorn
 from uvicorn.config import STARTUP_FAILURE
@@ -19,10 +20,11 @@ from ephemera_issuer.reception import Reception
 from ephemera_issuer.settings import is_loopback
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from starlette.types import ASGIApp
 
+    from ephemera_issuer.connection import Times
     from ephemera_issuer.door import Place
     from ephemera_issuer.settings import Address
 
@@ -39,8 +41,18 @@ _TICKS_A_SECOND = 10
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-def listen(address: Address, *, tls_ends_in_front: bool) -> socket.socket:
-    """Bind and listen; connections wait until `run`.
+class Entrance(NamedTuple):
+    """An application, the listening socket by which one comes to it, and how one is received."""
+
+    app: ASGIApp
+    listener: socket.socket
+    reception: Reception
+
+
+def listen(
+    address: Address, *, tls_ends_in_front: bool, setting: str = "EPHEMERA_LISTEN"
+) -> socket.socket:
+    """Bind and listen; connections wait until `run`. Errors name the `setting`.
 
     Raises:
         SettingsInvalid: Nothing can listen there, or callers elsewhere would send their secrets
@@ -49,24 +61,24 @@ def listen(address: Address, *, tls_ends_in_front: bool) -> socket.socket:
     host, port = address
     if not is_loopback(host) and not tls_ends_in_front:
         raise SettingsInvalid(
-            f"EPHEMERA_LISTEN: {host} can be reached from other machines, and this listener speaks "
+            f"{setting}: {host} can be reached from other machines, and this listener speaks "
             "plain HTTP; listen on loopback, or name EPHEMERA_TLS_CERT_FILE and "
             "EPHEMERA_TLS_KEY_FILE, or say EPHEMERA_TLS_ENDS_IN_FRONT=true where a proxy in front "
             "ends TLS, or give the issuer an http name in EPHEMERA_UNENCRYPTED_HOSTS on a "
             "private network"
         )
     if not host.isascii():
-        raise SettingsInvalid(f"EPHEMERA_LISTEN: {host} must be written in ASCII")
+        raise SettingsInvalid(f"{setting}: {host} must be written in ASCII")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server(address, family=family, backlog=BACKLOG)
     except OSError as error:
         raise SettingsInvalid(
-            f"EPHEMERA_LISTEN: cannot listen on {host} port {port}: {error.strerror}"
+            f"{setting}: cannot listen on {host} port {port}: {error.strerror}"
         ) from error
 
 
-def run(  # noqa: PLR0913 - what a process that serves is told
+def run(  # noqa: PLR0913 - the parts of a server
     app: ASGIApp,
     listener: socket.socket,
     *,
@@ -74,6 +86,7 @@ def run(  # noqa: PLR0913 - what a process that serves is told
     ending: Ending | None = None,
     leash: int | None = None,
     reception: Reception | None = None,
+    private: Entrance | None = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT, then answer what has come in until then.
 
@@ -87,32 +100,20 @@ def run(  # noqa: PLR0913 - what a process that serves is told
         ending: Begins with the signal, for the application to know.
         leash: A file descriptor to read from; when it is at its end, that is a signal too.
         reception: How callers are received; by default over plain HTTP.
+        private: What answers beside `app`, at a listener of its own, under the same rules; it has
+            no lifespan.
 
     Raises:
         SystemExit: With status 3; what the application does in the background failed, and the log
             says why.
     """
     reception = reception or Reception()
-    server = _Server(
-        uvicorn.Config(
-            app,
-            http=Connection,
-            ws="none",
-            lifespan="on",
-            log_config=None,
-            access_log=False,
-            proxy_headers=False,
-            server_header=False,
-            backlog=BACKLOG,
-            timeout_graceful_shutdown=DRAIN,
-            headers=[STRICT_TRANSPORT] if reception.certificate is not None else [],
-        ),
-        listener=listener,
-        reception=reception,
-        ending=ending or Ending(),
-        ready=ready,
-        leash=leash,
-    )
+    config = _configured(app, reception, lifespan="on")
+    doors = [(listener, reception, config)]
+    if private is not None:
+        also = _configured(private.app, private.reception, lifespan="off")
+        doors.append((private.listener, private.reception, also))
+    server = _Server(config, doors=doors, ending=ending or Ending(), ready=ready, leash=leash)
     # Afterwards uvicorn hands the signal on to the handlers that it found. Python's own would end
     # the process as killed; these have nothing left to do, and before its own are in place they
     # keep a signal from being lost.
@@ -126,31 +127,51 @@ def run(  # noqa: PLR0913 - what a process that serves is told
         raise SystemExit(STARTUP_FAILURE)
 
 
+def _configured(
+    app: ASGIApp, reception: Reception, *, lifespan: Literal["on", "off"]
+) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        http=Connection,
+        ws="none",
+        lifespan=lifespan,
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        backlog=BACKLOG,
+        timeout_graceful_shutdown=DRAIN,
+        headers=[STRICT_TRANSPORT] if reception.certificate is not None else [],
+    )
+
+
 class _Server(uvicorn.Server):
-    def __init__(  # noqa: PLR0913 - the parts of a server
+    def __init__(
         self,
         config: uvicorn.Config,
         *,
-        listener: socket.socket,
-        reception: Reception,
+        doors: Sequence[tuple[socket.socket, Reception, uvicorn.Config]],
         ending: Ending,
         ready: Callable[[], None],
         leash: int | None,
     ) -> None:
         super().__init__(config)
-        self._door = Door(listener, reception, self._welcome)
+        self._doors = [
+            Door(listener, reception, partial(self._welcome, reception.times, its_config))
+            for listener, reception, its_config in doors
+        ]
         self._ending = ending
-        self._times = reception.times
         self._ready = ready
         self._leash = leash
 
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002 - uvicorn's
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002 - the doors have them
         # As uvicorn does, but for who accepts.
         await self.lifespan.startup()
         if self.lifespan.should_exit:
             sys.exit(STARTUP_FAILURE)
         self.servers = []
-        self._door.open()
+        for door in self._doors:
+            door.open()
         self.started = True
         if self._leash is not None:
             asyncio.get_running_loop().add_reader(self._leash, self._let_go)
@@ -163,29 +184,31 @@ class _Server(uvicorn.Server):
 
     async def on_tick(self, counter: int) -> bool:
         if counter % _TICKS_A_SECOND == 0:
-            self._door.look()
+            for door in self._doors:
+                door.look()
         # Without its background task an issuer would never be ready again: let it be restarted.
         return await super().on_tick(counter) or self.lifespan.error_occurred
 
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002 - uvicorn's
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002 - the doors have them
         self._ending.begin()
         for connection in self.server_state.connections:
             if isinstance(connection, Connection):
                 connection.make_this_the_last()
         # Closing a listener resets the connections that the system has made and nobody accepted.
-        await self._door.close(LINGER)
+        for door in self._doors:
+            await door.close(LINGER)
         for _ in range(int(LINGER / _LOOK_EVERY)):
             if not self.server_state.connections or self.force_exit:
                 break
             await asyncio.sleep(_LOOK_EVERY)
         await super().shutdown([])
 
-    def _welcome(self, place: Place) -> Connection:
+    def _welcome(self, times: Times, config: uvicorn.Config, place: Place) -> Connection:
         return Connection(
             place=place,
             ending=self._ending,
-            times=self._times,
-            config=self.config,
+            times=times,
+            config=config,
             server_state=self.server_state,
             app_state=self.lifespan.state,
         )

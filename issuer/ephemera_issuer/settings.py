@@ -20,6 +20,8 @@ from ephemera_keys.ring import MINIMUM_PUBLICATION
 
 PREFIX = "EPHEMERA_"
 IN_MEMORY = "sqlite://"
+OFF = "off"
+_PRIVATE_PORT = 8701
 _CLIENT_LIBRARY = "EPHEMERA_CLIENT_"
 _SERVICE_LINK = re.compile(
     r"_SERVICE_HOST$|_SERVICE_PORT(_[A-Z0-9_]+)?$|_PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?$"
@@ -29,6 +31,7 @@ _ORIGIN = re.compile(
     r"(?P<scheme>https?)://(?P<host>[a-z0-9]([a-z0-9._-]{0,251}[a-z0-9])?|\[[0-9a-f:.]{2,45}\])"
     r"(:(?P<port>[1-9][0-9]{0,4}))?"
 )
+_COLLECTOR_PATH = re.compile(r"(/[A-Za-z0-9._~/-]*)?")
 _HOST = re.compile(r"[a-z0-9]([a-z0-9._-]{0,251}[a-z0-9])?|[0-9a-f:.]{2,45}")
 _DEFAULT_PORTS = {"https": "443", "http": "80"}
 _LARGEST_PORT = 65535
@@ -74,6 +77,10 @@ def _parse_address(text: str) -> Address:
 def _check_listen(text: str) -> str:
     _parse_address(text)
     return text
+
+
+def _check_private_listen(text: str) -> str:
+    return text if text == OFF else _check_listen(text)
 
 
 def _check_issuer(text: str) -> str:
@@ -137,13 +144,28 @@ def _parse_period(value: object) -> object:
     """Seconds of "24h", "90m" or "7d"; None for "off"."""
     if not isinstance(value, str):
         return value
-    if value == "off":
+    if value == OFF:
         return None
     duration = _PERIOD.fullmatch(value)
     seconds = int(duration[1]) * _UNITS[duration[2]] if duration else 0
     if not _SHORTEST_PERIOD <= seconds <= _LONGEST_PERIOD:
         raise ValueError('must be from "15m" to "366d", such as "24h", or "off"')
     return seconds
+
+
+def _parse_traces(value: object) -> object:
+    """Check the URL of a collector; None for "off"."""
+    if not isinstance(value, str) or value == OFF:
+        return None
+    origin = _ORIGIN.match(value)
+    if origin and int(origin["port"] or 0) > _LARGEST_PORT:
+        raise ValueError(f"the port must be {_LARGEST_PORT} at most")
+    if origin is None or not _COLLECTOR_PATH.fullmatch(value, origin.end()):
+        raise ValueError(
+            "must be the URL of an OTLP/HTTP collector, such as https://collector.internal:4318, "
+            "without user name and query, or off"
+        )
+    return value
 
 
 class Settings(BaseSettings):
@@ -164,6 +186,7 @@ class Settings(BaseSettings):
 
     issuer: Annotated[str, AfterValidator(_check_issuer)] | None = None
     listen: Annotated[str, AfterValidator(_check_listen)] = "127.0.0.1:8700"
+    private_listen: Annotated[str, AfterValidator(_check_private_listen)] | None = None
     database_url: _DatabaseUrl = Field("sqlite:///ephemera.db", repr=False)
     sealing_key_file: Path | None = None
     replay_url: Annotated[str, AfterValidator(_check_replay_url)] | None = Field(None, repr=False)
@@ -174,6 +197,10 @@ class Settings(BaseSettings):
     rotate_every: Annotated[int | None, BeforeValidator(_parse_period)] = 86400
     workers: Annotated[int, Field(ge=1, le=_MOST_WORKERS)] = 1
     unencrypted_hosts: _Hosts = ()
+    log_format: Literal["json", "console"] | None = None
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    access_log: bool = False
+    traces: Annotated[str | None, BeforeValidator(_parse_traces)] = None
     tls_cert_file: Path | None = None
     tls_key_file: Path | None = None
     trusted_proxies: _Networks = ()
@@ -213,11 +240,21 @@ class Settings(BaseSettings):
             raise SettingsInvalid(
                 f"{PREFIX}ISSUER: must be https, since {PREFIX}TLS_CERT_FILE is set"
             )
-        if host is not None and not is_loopback(host) and host not in self.unencrypted_hosts:
+        if host is not None and not self._plain_http_allowed(host):
             raise SettingsInvalid(
                 f"{PREFIX}ISSUER: must be https; http is for loopback, and for hosts that "
                 f"{PREFIX}UNENCRYPTED_HOSTS names because their network is private"
             )
+
+        collector = _plain_http_host(self.traces)
+        if collector is not None and not self._plain_http_allowed(collector):
+            raise SettingsInvalid(
+                f"{PREFIX}TRACES: must be https; http is for loopback, and for hosts that "
+                f"{PREFIX}UNENCRYPTED_HOSTS names because their network is private"
+            )
+
+    def _plain_http_allowed(self, host: str) -> bool:
+        return is_loopback(host) or host in self.unencrypted_hosts
 
     @property
     def address(self) -> Address:
@@ -230,6 +267,16 @@ class Settings(BaseSettings):
         return self.tls_cert_file is not None or self.tls_ends_in_front or self.plain_http_meant
 
     @property
+    def private_address(self) -> Address | None:
+        """`private_listen`, parsed; None where it is off.
+
+        Not set, it is port 8701 of 127.0.0.1, or a free one where `listen` takes a free one too.
+        """
+        if self.private_listen is None:
+            return Address("127.0.0.1", _PRIVATE_PORT if self.address.port else 0)
+        return None if self.private_listen == OFF else _parse_address(self.private_listen)
+
+    @property
     def plain_http_meant(self) -> bool:
         """Whether callers elsewhere are to come over plain HTTP, as the issuer's name says."""
         return self.plain_http_host in self.unencrypted_hosts
@@ -237,8 +284,7 @@ class Settings(BaseSettings):
     @property
     def plain_http_host(self) -> str | None:
         """The host of `issuer` where its scheme is http."""
-        origin = _ORIGIN.fullmatch(self.issuer or "")
-        return origin["host"].strip("[]") if origin and origin["scheme"] == "http" else None
+        return _plain_http_host(self.issuer)
 
     def issuer_at(self, port: int) -> str:
         """The issuer identifier, when the listener got `port`.
@@ -250,6 +296,11 @@ class Settings(BaseSettings):
         host = self.address.host
         scheme = "http" if self.tls_cert_file is None else "https"
         return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+
+
+def _plain_http_host(url: str | None) -> str | None:
+    origin = _ORIGIN.match(url or "")
+    return origin["host"].strip("[]") if origin and origin["scheme"] == "http" else None
 
 
 def _unknown_names(fields: set[str]) -> list[str]:

@@ -24,7 +24,7 @@ from ephemera_keys import KeysError
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
     from structlog.typing import FilteringBoundLogger
 
@@ -60,24 +60,28 @@ class Workers:
 
     Args:
         count: How many.
-        work: What each does, given the function to call when it is ready and the file descriptor
-            whose end tells that the parent has gone. It returns once SIGTERM has ended it.
-        listener: What they share; closed here when they are to end.
+        work: What each does, given its number from 0, the function to call when it is ready and
+            the file descriptor whose end tells that the parent has gone. It returns once SIGTERM
+            has ended it.
+        listeners: What they share; closed here when they are to end.
         ready: Called once, when all are ready for the first time.
+        died: Called with the number of a worker that has died and is to be replaced.
     """
 
     def __init__(
         self,
         count: int,
-        work: Callable[[Callable[[], None], int], None],
+        work: Callable[[int, Callable[[], None], int], None],
         *,
-        listener: socket.socket,
+        listeners: Collection[socket.socket],
         ready: Callable[[], None],
+        died: Callable[[int], None],
     ) -> None:
         self._places = [_Place() for _ in range(count)]
         self._work = work
-        self._listener = listener
+        self._listeners = listeners
         self._ready = ready
+        self._died = died
         self._announced = False
         self._kill_at: float | None = None
         self._status = 0
@@ -135,7 +139,7 @@ class Workers:
             os.close(self._leash_end)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
             structlog.contextvars.bind_contextvars(worker=number)
-            self._work(lambda: _write(self._news_end, bytes([number])), self._leash)
+            self._work(number, lambda: _write(self._news_end, bytes([number])), self._leash)
             status = 0
         except SystemExit as ended:
             status = ended.code or 0
@@ -176,6 +180,7 @@ class Workers:
             self._status = status
             self._end()
             return
+        self._died(number)
         now = time.monotonic()
         place.deaths = place.deaths + 1 if now - place.born < STEADY else 1
         place.due = now + pause_before(place.deaths)
@@ -190,7 +195,8 @@ class Workers:
     def _end(self) -> None:
         if self._kill_at is None:
             self._kill_at = time.monotonic() + PATIENCE
-            self._listener.close()
+            for listener in self._listeners:
+                listener.close()
         self._tell_all(signal.SIGTERM)
 
     def _kill_the_late(self) -> None:

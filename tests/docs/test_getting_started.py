@@ -51,6 +51,7 @@ def environment() -> dict[str, str]:
         "ISSUER_PORT": ports[0],
         "API_PORT": ports[1],
         "EPHEMERA_LISTEN": f"127.0.0.1:{ports[0]}",
+        "EPHEMERA_PRIVATE_LISTEN": "127.0.0.1:0",
     }
 
 

@@ -51,11 +51,21 @@ class FailingKeeper:
         raise LookupError(f"the keeper lost {token.jti}")
 
 
+class ForgetfulKeeper(Keeper):
+    """Fails when it is to revoke, in a way that nobody foresees."""
+
+    def revoke(self, token: IssuedToken) -> None:
+        raise LookupError(f"the keeper lost {token.jti}")
+
+
+KEEPERS = {"failing": FailingKeeper, "forgetful": ForgetfulKeeper}
+
 if __name__ == "__main__":
     configure_logs()
-    keeper = FailingKeeper() if "failing" in sys.argv else Keeper(SNAPSHOT)
+    what = sys.argv[1] if sys.argv[1:] else "{}"
+    keeper = KEEPERS[what]() if what in KEEPERS else Keeper(SNAPSHOT)
     # What differs from a reception as it comes, as JSON.
-    parts = json.loads(sys.argv[1]) if sys.argv[1:] and sys.argv[1] != "failing" else {}
+    parts = {} if what in KEEPERS else json.loads(what)
     times = Times(**parts.pop("times", {}))
     proxies = Proxies(parts.pop("proxies", ()))
     files = parts.pop("certificate", None)

@@ -96,7 +96,11 @@ def environment(directory: Path) -> dict[str, str]:
         port = listener.getsockname()[1]
     assert directory.is_dir()
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    return {"PATH": path, "EPHEMERA_LISTEN": f"127.0.0.1:{port}"}
+    return {
+        "PATH": path,
+        "EPHEMERA_LISTEN": f"127.0.0.1:{port}",
+        "EPHEMERA_PRIVATE_LISTEN": "127.0.0.1:0",
+    }
 
 
 @contextmanager

@@ -89,7 +89,7 @@ def test_a_registry_file_is_all_that_development_needs(registry: Path) -> None:
         assert httpx.get(f"{issuer.url}/readyz", trust_env=False).status_code == 200
         assert issuer.stop() == 0
         output = "".join(issuer.output)
-        assert f"ephemera: serving {issuer.url} (listening on {issuer.url})\n" in output
+        assert f"ephemera: serving {issuer.url} (listening on {issuer.url}), private" in output
         for secret_text in (secret.read_text(), answer.json()["access_token"]):
             assert secret_text not in output
     assert {path.name for path in registry.parent.iterdir()} == {
@@ -193,6 +193,16 @@ def test_an_option_wins_over_the_environment(tmp_path: Path) -> None:
             1,
             "EPHEMERA_TLS_ENDS_IN_FRONT=true",
         ),
+        (
+            ["--private-listen", "0.0.0.0:0"],
+            {"EPHEMERA_LISTEN": "127.0.0.1:0"},
+            1,
+            "EPHEMERA_PRIVATE_LISTEN: 0.0.0.0 can be reached from other machines",
+        ),
+        (["--private-listen", "here"], {}, 1, "EPHEMERA_PRIVATE_LISTEN: must be HOST:PORT"),
+        (["--log-format", "xml"], {}, 1, "EPHEMERA_LOG_FORMAT: must be 'json' or 'console'"),
+        (["--log-level", "loud"], {}, 1, "EPHEMERA_LOG_LEVEL: must be"),
+        (["--traces", "http://collector.internal:4318"], {}, 1, "EPHEMERA_TRACES: must be https"),
         (["--issuer", "http://tokens.internal"], {}, 1, "EPHEMERA_ISSUER: must be https"),
         (["--algorithm", "HS256"], {}, 1, "EPHEMERA_ALGORITHM: must be"),
         ([], {"EPHEMERA_ISSUR": "https://tokens.internal"}, 1, "EPHEMERA_ISSUR: no such setting"),

@@ -224,6 +224,11 @@ def test_plain_http_off_loopback_is_allowed_where_tls_ends_in_front() -> None:
         assert listener.getsockname()[1] > 0
 
 
+def test_an_error_names_the_setting_of_the_listener() -> None:
+    with pytest.raises(SettingsInvalid, match=r"^EPHEMERA_PRIVATE_LISTEN: 127\.1 can be reached"):
+        listen(Address("127.1", 0), tls_ends_in_front=False, setting="EPHEMERA_PRIVATE_LISTEN")
+
+
 def test_an_address_that_is_taken_is_an_error_of_ours() -> None:
     with listen(Address("127.0.0.1", 0), tls_ends_in_front=False) as first:
         taken = Address("127.0.0.1", first.getsockname()[1])

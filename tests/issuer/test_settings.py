@@ -64,7 +64,7 @@ def test_an_empty_variable_counts_as_not_set(monkeypatch: pytest.MonkeyPatch) ->
     [
         ("EPHEMERA_LISTN", "did you mean EPHEMERA_LISTEN?"),
         ("ephemera_isuer", "did you mean EPHEMERA_ISSUER?"),
-        ("EPHEMERA_ZZZ", "there are EPHEMERA_ALGORITHM, EPHEMERA_DATABASE_URL"),
+        ("EPHEMERA_ZZZ", "there are EPHEMERA_ACCESS_LOG, EPHEMERA_ALGORITHM, "),
         ("EPHEMERA_PORT", "no such setting"),
         ("EPHEMERA_SERVICE_HOSTS", "no such setting"),
     ],
@@ -154,6 +154,64 @@ def test_an_origin_is_an_issuer(issuer: str) -> None:
 def test_an_address_is_a_host_and_a_port(listen: str) -> None:
     with pytest.raises(SettingsInvalid, match=r"^EPHEMERA_LISTEN: "):
         Settings(listen=listen)
+
+
+def test_the_private_listener_is_on_loopback_and_takes_a_free_port_where_the_other_does() -> None:
+    assert Settings().private_address == Address("127.0.0.1", 8701)
+    named = Settings(listen="0.0.0.0:443", issuer="https://tokens.internal")
+    assert named.private_address == Address("127.0.0.1", 8701)
+    assert Settings(listen="127.0.0.1:0").private_address == Address("127.0.0.1", 0)
+    assert Settings(private_listen="[::1]:9").private_address == Address("::1", 9)
+    assert Settings(private_listen="off").private_address is None
+
+
+@pytest.mark.parametrize("listen", ["8701", "OFF", "127.0.0.1", "a:70000"])
+def test_a_private_address_is_a_host_and_a_port_too(listen: str) -> None:
+    with pytest.raises(SettingsInvalid, match=r"^EPHEMERA_PRIVATE_LISTEN: "):
+        Settings(private_listen=listen)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://127.0.0.1:4318",
+        "http://[::1]:4318/v1/traces",
+        "https://collector.internal",
+        "https://collector.internal:4318/otlp/v1/traces/",
+        "http://otel:4318",
+    ],
+)
+def test_traces_go_to_a_collector(url: str) -> None:
+    assert Settings(traces=url, unencrypted_hosts="otel").traces == url
+    assert Settings(traces="off").traces is Settings().traces is None
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://otel:4318",
+        "https://user:hunter2@otel:4318",
+        "https://otel:4318?key=hunter2",
+        "https://otel:4318x",
+        "https://otel:99999",
+        "otel:4318",
+        "grpc://otel:4317",
+        "true",
+    ],
+)
+def test_a_collector_is_an_https_url_without_a_secret_in_it(url: str) -> None:
+    with pytest.raises(SettingsInvalid, match=r"^EPHEMERA_TRACES: ") as caught:
+        Settings(traces=url)
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("log_format", "xml"), ("log_format", "JSON"), ("log_level", "loud"), ("access_log", "some")],
+)
+def test_a_way_to_log_is_one_that_there_is(name: str, value: str) -> None:
+    with pytest.raises(SettingsInvalid, match=f"^EPHEMERA_{name.upper()}: must be"):
+        Settings(**{name: value})
 
 
 def test_a_host_of_a_private_network_may_be_named_for_plain_http() -> None:

@@ -164,7 +164,10 @@ class Load:
 @contextlib.contextmanager
 def restartable(folder: Path) -> Iterator[tuple[TokenClient, Service, dict[str, str]]]:
     """A client of an issuer at a fixed port; the issuer's process is the test's to end."""
-    environment = {"EPHEMERA_LISTEN": f"127.0.0.1:{closed_port()}"}
+    environment = {
+        "EPHEMERA_LISTEN": f"127.0.0.1:{closed_port()}",
+        "EPHEMERA_PRIVATE_LISTEN": "off",
+    }
     with run_issuer(folder, registry=REGISTRY, settings=environment) as issuer:
         credential = ClientSecret.from_file(issuer.secret_file)
         with TokenClient(issuer.url, client_id="orders", credential=credential) as tokens:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 from pathlib import Path  # noqa: TC003 - typer reads the annotations
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
@@ -16,9 +17,12 @@ from ephemera_issuer.errors import SettingsInvalid
 from ephemera_issuer.hardening import harden
 from ephemera_issuer.limits import limits
 from ephemera_issuer.logs import configure_logs
+from ephemera_issuer.metrics.memory import Tallies
+from ephemera_issuer.observation import observing
+from ephemera_issuer.private import create_private_app
 from ephemera_issuer.reception import Reception, reception
 from ephemera_issuer.rotator import Rotator
-from ephemera_issuer.server import listen, run
+from ephemera_issuer.server import Entrance, listen, run
 from ephemera_issuer.settings import IN_MEMORY, Settings, is_loopback
 from ephemera_issuer.snapshot import open_keeper
 from ephemera_issuer.spent import opened_ledger
@@ -98,6 +102,29 @@ def serve(  # noqa: PLR0913 - a parameter for each option
             help="Hosts of a private network whose issuer identifier may be plain http.",
         ),
     ] = None,
+    private_listen: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT",
+            help="Where metrics are, apart from callers: 127.0.0.1:8701 by default, or off.",
+        ),
+    ] = None,
+    log_format: Annotated[
+        str | None,
+        typer.Option(help="json or console; by default console on a terminal, else json."),
+    ] = None,
+    log_level: Annotated[
+        str | None, typer.Option(help="The least to log: debug, info, warning or error.")
+    ] = None,
+    access_log: Annotated[
+        bool | None, typer.Option("--access-log", help="Log a line for every request.")
+    ] = None,
+    traces: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL", help="An OTLP/HTTP collector that gets a span for every token request."
+        ),
+    ] = None,
     tls_cert_file: Annotated[
         Path | None,
         typer.Option(help="The certificate and its chain, PEM: the listener speaks TLS."),
@@ -167,6 +194,11 @@ def serve(  # noqa: PLR0913 - a parameter for each option
         "workers": workers,
         "tls_ends_in_front": tls_ends_in_front,
         "unencrypted_hosts": unencrypted_hosts,
+        "private_listen": private_listen,
+        "log_format": log_format,
+        "log_level": log_level,
+        "access_log": access_log,
+        "traces": traces,
         "tls_cert_file": tls_cert_file,
         "tls_key_file": tls_key_file,
         "trusted_proxies": trusted_proxies,
@@ -185,8 +217,8 @@ def serve(  # noqa: PLR0913 - a parameter for each option
             "leave out --database-url, --sealing-key-file and --replay-url",
             param_hint="--dev",
         )
-    configure_logs()
     settings = Settings(**options)
+    configure_logs(style=settings.log_format, level=settings.log_level)
     if dev is not None:
         if not is_loopback(settings.address.host):
             raise SettingsInvalid(
@@ -217,15 +249,20 @@ def serve_with(settings: Settings, *, timing: Timing = CONTRACT) -> None:
                 place.serve(app, ready=place.announce)
             return
         # What cannot be opened is told once, and what a first start makes is made once.
-        with _opened(settings, place, timing):
+        with _opened(settings, place._replace(tallies=Tallies(1)), timing):
             pass
 
-        def work(ready: Callable[[], None], leash: int) -> None:
-            with _opened(settings, place, timing) as app:
+        def work(number: int, ready: Callable[[], None], leash: int) -> None:
+            with _opened(settings, place, timing, worker=number) as app:
                 place.serve(app, ready=ready, leash=leash)
 
+        listeners = [place.listener, *([place.private] if place.private else [])]
         status = Workers(
-            settings.workers, work, listener=place.listener, ready=place.announce
+            settings.workers,
+            work,
+            listeners=listeners,
+            ready=place.announce,
+            died=place.tallies.note_death,
         ).run()
     if status:
         raise SystemExit(status)
@@ -243,24 +280,40 @@ def _develop(settings: Settings, file: Path, *, secrets_dir: Path) -> None:
 
 class _App(NamedTuple):
     asgi: ASGIApp
+    private: ASGIApp
     keeper: SnapshotKeeper
     ending: Ending
 
 
 class _Place(NamedTuple):
-    """Where it is served, under which name, and how callers are received."""
+    """Where it is served, under which name, how callers are received, and what was counted."""
 
     listener: socket.socket
+    private: socket.socket | None
     issuer: str
+    tallies: Tallies
     reception: Reception
 
     def announce(self) -> None:
-        host, port = self.listener.getsockname()[:2]
-        literal = f"[{host}]" if ":" in host else host
-        scheme = "http" if self.reception.certificate is None else "https"
-        typer.echo(f"ephemera: serving {self.issuer} (listening on {scheme}://{literal}:{port})")
+        at = _url(self.listener, self.reception)
+        privately = (
+            f", private listener on {_url(self.private, self.private_reception)}"
+            if self.private
+            else ""
+        )
+        typer.echo(f"ephemera: serving {self.issuer} (listening on {at}){privately}")
+
+    @property
+    def private_reception(self) -> Reception:
+        """The same; on loopback plain HTTP, where no name of the certificate's leads."""
+        if self.private is not None and is_loopback(self.private.getsockname()[0]):
+            return replace(self.reception, certificate=None)
+        return self.reception
 
     def serve(self, app: _App, *, ready: Callable[[], None], leash: int | None = None) -> None:
+        private = None
+        if self.private is not None:
+            private = Entrance(app.private, self.private, self.private_reception)
         run(
             app.asgi,
             self.listener,
@@ -268,6 +321,7 @@ class _Place(NamedTuple):
             ending=app.ending,
             leash=leash,
             reception=self.reception,
+            private=private,
         )
 
 
@@ -275,12 +329,34 @@ class _Place(NamedTuple):
 def _listening(settings: Settings) -> Iterator[_Place]:
     harden()
     received = reception(settings)
-    with listen(settings.address, tls_ends_in_front=settings.tls_or_meant_without) as listener:
-        yield _Place(listener, settings.issuer_at(listener.getsockname()[1]), received)
+    reached = settings.tls_or_meant_without
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(listen(settings.address, tls_ends_in_front=reached))
+        private = None
+        if (address := settings.private_address) is not None:
+            private = stack.enter_context(
+                listen(address, tls_ends_in_front=reached, setting="EPHEMERA_PRIVATE_LISTEN")
+            )
+        yield _Place(
+            listener,
+            private,
+            settings.issuer_at(listener.getsockname()[1]),
+            Tallies(settings.workers),
+            received,
+        )
+
+
+def _url(listener: socket.socket, reception: Reception) -> str:
+    host, port = listener.getsockname()[:2]
+    literal = f"[{host}]" if ":" in host else host
+    scheme = "http" if reception.certificate is None else "https"
+    return f"{scheme}://{literal}:{port}"
 
 
 @contextlib.contextmanager
-def _opened(settings: Settings, place: _Place, timing: Timing) -> Iterator[_App]:
+def _opened(
+    settings: Settings, place: _Place, timing: Timing, *, worker: int = 0
+) -> Iterator[_App]:
     with (
         contextlib.closing(
             open_keeper(settings, issuer=place.issuer, clock=instant.read, timing=timing)
@@ -291,6 +367,7 @@ def _opened(settings: Settings, place: _Place, timing: Timing) -> Iterator[_App]
             clock=instant.read,
             ca_file=settings.replay_ca_file,
         ) as ledger,
+        observing(settings, place.tallies, worker=worker, clock=instant.read) as observation,
     ):
         rotator = Rotator(
             keeper,
@@ -299,14 +376,17 @@ def _opened(settings: Settings, place: _Place, timing: Timing) -> Iterator[_App]
             clock=instant.read,
         )
         ending = Ending()
-        asgi = create_app(
+        observation.follow(keeper)
+        public = create_app(
             keeper,
             issuer=place.issuer,
-            ledger=ledger,
+            ledger=observation.counted(ledger),
             jwks_uri_hosts=settings.jwks_uri_hosts,
             background=[rotator.run],
             ending=ending,
+            observers=observation.observers,
             limits=limits(settings),
             proxies=place.reception.proxies,
         )
-        yield _App(asgi, keeper, ending)
+        private = create_private_app(routes=[observation.metrics(keeper)])
+        yield _App(observation.public(public), observation.private(private), keeper, ending)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
 from ephemera_issuer.errors import RequestRefused, TooManyRequests, Unavailable
@@ -11,7 +12,7 @@ from ephemera_issuer.errors import RequestRefused, TooManyRequests, Unavailable
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from starlette.exceptions import HTTPException
+    from starlette.requests import Request
 
     from ephemera_issuer.errors import RefusalCode
 
@@ -62,3 +63,16 @@ def http_refusal(error: HTTPException) -> Response:
 def failure() -> Response:
     """Answer for an error of our own; the server logs it, the caller learns nothing of it."""
     return refusal(RequestRefused("server_error", "the issuer failed; its log says why"))
+
+
+async def _http_refusal(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101 - what it is registered for
+    return http_refusal(error)
+
+
+async def _failure(_request: Request, _error: Exception) -> Response:
+    return failure()
+
+
+HANDLERS = {HTTPException: _http_refusal, Exception: _failure}
+"""What an application of ours answers errors with."""

@@ -21,6 +21,7 @@ TOKEN_PATH = "/oauth2/token"  # noqa: S105 - a path
 INTROSPECTION_PATH = "/oauth2/introspect"
 REVOCATION_PATH = "/oauth2/revoke"
 FEED_PATH = "/v1/revocations"
+METADATA_PATHS = ("/.well-known/oauth-authorization-server", "/.well-known/openid-configuration")
 KEYS_PATH = "/.well-known/jwks.json"
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from starlette.responses import Response
 
 from ephemera_issuer import form
+from ephemera_issuer.attempt import Attempt
 from ephemera_issuer.edge.errors import refusal, unavailable
 from ephemera_issuer.edge.posted import credentials, read
 from ephemera_issuer.errors import RequestRefused
@@ -56,21 +57,21 @@ class PresentedToken:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; a caller that goes away before its form is complete gets none."""
+        attempt = Attempt(self._clock(), scope)
         authorization = credentials(scope["headers"])
         body = await read(receive)
         if body is None:
             return
         try:
-            peer = scope.get("client")
-            address = peer[0] if peer else None
-            response = await self._answer(*await self._read(authorization, body, address))
+            response = await self._answer(*await self._read(attempt, authorization, body))
         except RequestRefused as error:
+            attempt.reason = error.reason
             await self._limits.hold(error)
             response = refusal(error)
         await response(scope, receive, send)
 
     async def _read(
-        self, authorization: list[bytes], body: bytes, address: str | None
+        self, attempt: Attempt, authorization: list[bytes], body: bytes
     ) -> tuple[Client, str]:
         now = self._clock()
         clients = fresh(self._snapshots, now).clients
@@ -82,8 +83,9 @@ class PresentedToken:
                 clients, authorization=authorization, parameters=parameters, now=now
             )
         except RequestRefused as error:
-            self._limits.note(error, address, now.monotonic)
+            self._limits.note(error, attempt.address, now.monotonic)
             raise
+        attempt.client_id = caller.client.id
         self._limits.spend(caller.client.id, 1, now.monotonic)
         if caller.assertion is not None:
             await self._spent.claim(caller.assertion, now)

@@ -61,8 +61,7 @@ class TokenEndpoint:
 
         An error of our own is answered too, and raised for the server to log.
         """
-        peer = scope.get("client")
-        attempt = Attempt(self._clock(), peer[0] if peer else None)
+        attempt = Attempt(self._clock(), scope)
         try:
             self._limits.admit(attempt.address, attempt.began.monotonic)
             authorization = credentials(scope["headers"])
@@ -139,6 +138,7 @@ class TokenEndpoint:
         return _granted(decision, tokens)
 
     def _tell(self, attempt: Attempt, error: RequestRefused) -> None:
+        attempt.reason = error.reason
         for observer in self._observers:
             observer.refused(attempt, error)
 
