@@ -16,7 +16,7 @@ export PIP_NO_INPUT := 1
 INSTALL := $(BIN)/python -m pip install --quiet --no-deps --require-hashes --requirement
 PACKAGES := keys client issuer
 
-.PHONY: help demo test lint types contracts unit bench soak hostile faults format fuzz lock clean
+.PHONY: help demo test lint types contracts unit bench recount soak hostile faults drill format fuzz lock clean
 .DEFAULT_GOAL := help
 
 help: ## List what can be made
@@ -37,19 +37,17 @@ types: $(VENV)/dev.stamp
 contracts: $(VENV)/dev.stamp
 	$(BIN)/lint-imports --no-cache
 
-unit: $(VENV)/dev.stamp $(NODE)/.stamp
+unit: $(VENV)/dev.stamp $(NODE)/.stamp $(PEERS)/.stamp
 	$(BIN)/pytest --numprocesses 2 --dist loadfile --cov --cov-report=term
 
-bench: $(VENV)/dev.stamp $(PEERS)/.stamp ## Measure verifying, minting, fairness, an authenticated call and revocation
-	@$(BIN)/python benchmarks/verify.py
-	@echo
-	@$(BIN)/python -m benchmarks.mint
-	@echo
+ROUNDS := 25
+bench: $(VENV)/dev.stamp $(PEERS)/.stamp ## Measure all of docs/performance.md in ROUNDS rounds, write it, and fail where a must is missed
+	@PYTHONPATH=tests $(BIN)/python -m benchmarks --rounds $(ROUNDS) --into docs
 	@$(BIN)/python -m benchmarks.fairness
-	@echo
-	@$(BIN)/python benchmarks/call.py
-	@echo
-	@PYTHONPATH=tests $(BIN)/python benchmarks/revocation.py
+	@$(BIN)/python -m benchmarks.dpop
+
+recount: $(VENV)/dev.stamp ## Count anew what one verification and one mint execute
+	@PYTHONPATH=tests $(BIN)/python -m system.counting
 
 TOKENS := 1000000
 soak: $(VENV)/dev.stamp ## Mint TOKENS tokens on SQLite and on PostgreSQL; their databases must stay as they are
@@ -62,6 +60,10 @@ hostile: $(VENV)/dev.stamp ## Besiege an issuer for MINUTES, with 10,000 idle co
 KILLS := 200
 faults: $(VENV)/dev.stamp ## Kill KILLS processes inside their transactions; nothing acknowledged may be lost
 	@cd tests && ../$(BIN)/python -m system.faults $(KILLS)
+
+DRILLS := 100
+drill: $(VENV)/dev.stamp ## Steal and revoke a signing key DRILLS times on each kind of database, and measure
+	@cd tests && ../$(BIN)/python -m system.drilling $(DRILLS)
 
 format: $(VENV)/dev.stamp ## Format the code and mend what can be mended
 	$(BIN)/ruff check --fix-only
@@ -79,10 +81,11 @@ fuzz: $(VENV)/dev.stamp ## Fuzz each target for SECONDS; corpus and findings are
 COMPILE := $(VENV)-lock/bin/uv pip compile - --universal --python-version 3.11 --generate-hashes \
 	--no-header --no-annotate --quiet $(foreach p,$(PACKAGES),--no-emit-package ephemera-$(p))
 
-lock: ## Resolve requirements.lock (everything) and requirements-run.lock (what runs) anew
+lock: ## Resolve requirements.lock (everything), requirements-run.lock (what runs) and that of the image anew
 	test -x $(VENV)-lock/bin/uv || { $(PYTHON) -m venv $(VENV)-lock && $(VENV)-lock/bin/python -m pip install --quiet uv; }
 	printf './%s\n' $(PACKAGES) './client[django,fastapi,flask,grpc,redis,prometheus,opentelemetry]' './issuer[opentelemetry,postgresql,redis]' | $(COMPILE) --upgrade --group pyproject.toml:dev --output-file requirements.lock
 	printf './%s\n' $(PACKAGES) | $(COMPILE) --constraint requirements.lock --group pyproject.toml:build --output-file requirements-run.lock
+	printf './%s\n' keys './client[redis]' './issuer[postgresql,redis]' | $(COMPILE) --constraint requirements.lock --output-file deploy/requirements.lock
 
 clean: ## Remove what this file has made
 	rm -rf $(VENV) $(VENV)-lock $(NODE) $(PEERS) .mypy_cache .ruff_cache .pytest_cache .hypothesis .fuzz .coverage

@@ -1,4 +1,4 @@
-"""What a token of the pool adds to a call, against the same call without one: `make bench`.
+"""What a token of the pool adds to a call, against the same call without one.
 
 A caller with `httpx.AsyncClient` and an API under uvicorn, each a process of its own; the issuer
 answers at once with tokens made beforehand. Variants take turns call by call, in any order, so that
@@ -11,9 +11,7 @@ import asyncio
 import gc
 import json
 import multiprocessing
-import platform
 import random
-import secrets
 import socket
 import statistics
 import time
@@ -24,11 +22,11 @@ from typing import NamedTuple
 from urllib.parse import parse_qs
 
 import httpx
-import jwt
 import uvicorn
-from cryptography.hazmat.primitives.asymmetric import ec
-from jwt.algorithms import ECAlgorithm
 
+from benchmarks import rounds
+from benchmarks.report import Effort, Part, table
+from benchmarks.tokens import AUDIENCE, KEYS, SCOPE, mint
 from ephemera_client import (
     AsyncTokenClient,
     AsyncVerifier,
@@ -40,16 +38,9 @@ from ephemera_client import (
 )
 from ephemera_client.asgi import Receive, Scope, Send
 
-AUDIENCE, SCOPE = "https://billing.internal", "invoices:read"
 CALLS, WARM = 2000, 200
 
-PRIVATE = ec.generate_private_key(ec.SECP256R1())
-KEYS = {
-    "keys": [
-        ECAlgorithm(ECAlgorithm.SHA256).to_jwk(PRIVATE.public_key(), as_dict=True)
-        | {"kid": "k", "alg": "ES256", "use": "sig"}
-    ]
-}
+PLAIN, POOLED = "no token", "a token of the pool"
 
 Call = Callable[[], Awaitable[httpx.Response]]
 
@@ -61,29 +52,14 @@ class Taken(NamedTuple):
     processor: list[float]
 
 
-def mint(issuer: str) -> str:
-    """Make a token as the issuer does."""
-    now = int(time.time())
-    claims = {
-        "iss": issuer,
-        "sub": "orders",
-        "client_id": "orders",
-        "aud": AUDIENCE,
-        "scope": SCOPE,
-        "iat": now,
-        "exp": now + 600,
-        "jti": secrets.token_urlsafe(16),
-    }
-    return jwt.encode(claims, PRIVATE, "ES256", headers={"typ": "at+jwt", "kid": "k"})
-
-
-def issue(listener: socket.socket) -> None:
+def issue(listener: socket.socket, tokens: int) -> None:
     """Serve the metadata and the token endpoint of an issuer, until killed."""
     issuer = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    made = [mint(issuer) for _ in range(3 * (CALLS + WARM) + 2000)]
+    made = [mint(issuer=issuer, lifetime=600) for _ in range(tokens)]
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        wbufsize = -1  # one packet an answer: with two, the second waits for an acknowledgement
 
         def do_GET(self) -> None:
             self._say(
@@ -161,10 +137,10 @@ def process(work: Callable[..., None], *arguments: object) -> Iterator[str]:
             running.join()
 
 
-async def measure(issuer: str, api: str) -> dict[str, Taken]:
+async def calls(issuer: str, api: str, *, number: int, warm: int) -> dict[str, Taken]:
     """Return what the calls of each variant took."""
     targets = {api: Target(AUDIENCE, {SCOPE})}
-    token = mint(issuer)
+    token = mint(issuer=issuer, lifetime=600)
     async with AsyncExitStack() as stack:
         tokens = await stack.enter_async_context(
             AsyncTokenClient(
@@ -175,19 +151,32 @@ async def measure(issuer: str, api: str) -> dict[str, Taken]:
         fixed = await stack.enter_async_context(
             httpx.AsyncClient(trust_env=False, headers={"authorization": f"Bearer {token}"})
         )
+        unpooled_tokens = await stack.enter_async_context(
+            AsyncTokenClient(
+                issuer,
+                client_id="orders",
+                credential=ClientSecret("made up"),
+                timeout=60,
+                pool_size=0,
+            )
+        )
+        unpooled = await stack.enter_async_context(
+            httpx.AsyncClient(transport=unpooled_tokens.transport(targets))
+        )
         pooled = await stack.enter_async_context(
             httpx.AsyncClient(transport=tokens.transport(targets))
         )
         variants: dict[str, Call] = {
-            "no token": lambda: plain.get(f"{api}/open"),
+            PLAIN: lambda: plain.get(f"{api}/open"),
             "one token in a fixed header": lambda: fixed.get(f"{api}/open"),
-            "a token of the pool": lambda: pooled.get(f"{api}/open"),
+            POOLED: lambda: pooled.get(f"{api}/open"),
             "a token of the pool, verified by the API": lambda: pooled.get(f"{api}/verified"),
+            "a token minted for it (pool_size=0)": lambda: unpooled.get(f"{api}/open"),
         }
         await tokens.get(AUDIENCE, scopes={SCOPE}, timeout=60)
         taken = {name: Taken([], []) for name in variants}
-        for number in range(WARM + CALLS):
-            if number == WARM:
+        for turn in range(warm + number):
+            if turn == warm:
                 gc.collect()
                 gc.freeze()
             turns = list(variants.items())
@@ -197,21 +186,22 @@ async def measure(issuer: str, api: str) -> dict[str, Taken]:
                 response = await call()
                 ended = time.perf_counter(), time.process_time()
                 response.raise_for_status()
-                if number >= WARM:
+                if turn >= warm:
                     taken[name].clock.append(ended[0] - began[0])
                     taken[name].processor.append(ended[1] - began[1])
     return taken
 
 
-def main() -> None:
-    """Measure and print a table, in Markdown."""
-    with process(issue) as issuer, process(serve, issuer) as api:
-        taken = asyncio.run(measure(issuer, api))
-    print(f"{platform.machine()}, Python {platform.python_version()}, {CALLS} calls each\n")
-    columns = "processor, median µs", "adds", "fastest tenth adds", "clock, median µs", "adds"
-    print(f"| a call with | {' | '.join(columns)} |")
-    print("|---|---:|---:|---:|---:|---:|")
-    plain = next(iter(taken.values()))
+def measure(effort: Effort) -> Part:
+    """Call in every way, in turn."""
+    number, warm = effort.size(CALLS, 20), effort.size(WARM, 5)
+    with (
+        process(issue, 4 * (number + warm) + 2000) as issuer,
+        process(serve, issuer) as api,
+    ):
+        taken = asyncio.run(calls(issuer, api, number=number, warm=warm))
+    plain = taken[PLAIN]
+    rows = []
     for name, each in taken.items():
         processor, clock = statistics.median(each.processor), statistics.median(each.clock)
         figures = (
@@ -221,13 +211,15 @@ def main() -> None:
             clock,
             clock - statistics.median(plain.clock),
         )
-        print(f"| {name} | " + " | ".join(f"{1e6 * figure:.0f}" for figure in figures) + " |")
+        rows.append((name, *(f"{1e6 * figure:.0f}" for figure in figures)))
+    columns = "processor, median µs", "adds", "fastest tenth adds", "clock, median µs", "adds"
+    pairs = zip(taken[POOLED].processor, plain.processor, strict=True)
+    return Part(
+        {"call": table(("a call with", *columns), rows)},
+        {"call": rounds.spread([1e6 * (one - other) for one, other in pairs])},
+    )
 
 
 def tenth(times: list[float]) -> float:
     """Return what the fastest tenth took at most: the call on a machine that is all its own."""
     return statistics.quantiles(times, n=10)[0]
-
-
-if __name__ == "__main__":
-    main()

@@ -55,7 +55,7 @@ def main() -> None:
     cores.take_load_core()
     with (
         tempfile.TemporaryDirectory() as name,
-        issuers.ephemera(Path(name) / "ephemera", settings=_SETTINGS) as issuer,
+        issuers.prepared(Path(name) / "ephemera", settings=_SETTINGS).serving() as issuer,
     ):
         variants = {
             "alone": lambda: _turn(issuer),

@@ -18,7 +18,7 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric import ec
 from jwt.algorithms import ECAlgorithm
 
-from benchmarks import load
+from benchmarks import load, node
 from benchmarks.server import Server
 from ephemera_client.jwk import thumbprint
 
@@ -36,7 +36,9 @@ NO_LIMIT_REACHED: Mapping[str, str] = MappingProxyType(
 )
 """Everything is counted, and nobody refused: what is measured is how fast the issuer can be."""
 
-_PEERS = Path(__file__).parent / "peers"
+# Whatever the port: its keys are of one issuer, however often it is started.
+_NAME = "http://127.0.0.1:8700"
+_COMMAND = (sys.executable, "-m", "ephemera_issuer")
 _ASSERTION = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
 
@@ -44,14 +46,10 @@ class Issuer(NamedTuple):
     """A running issuer, and what a client needs to ask it for tokens."""
 
     server: Server
+    identifier: str
     path: str
     secret: str
     key: ec.EllipticCurvePrivateKey
-
-    @property
-    def identifier(self) -> str:
-        """The issuer identifier."""
-        return f"http://127.0.0.1:{self.server.port}"
 
     def by_secret(self, number: int, **more: str) -> list[bytes]:
         """Make requests with a client secret."""
@@ -84,38 +82,66 @@ class Issuer(NamedTuple):
         ]
 
 
-@contextmanager
-def ephemera(
+class Prepared(NamedTuple):
+    """A folder with a database, filled, and what its clients know."""
+
+    folder: Path
+    environment: Mapping[str, str]
+    secret: str
+    key: ec.EllipticCurvePrivateKey
+
+    @contextmanager
+    def serving(self, *, workers: int = 1) -> Iterator[Issuer]:
+        """Run the issuer; several workers are not kept on one core."""
+        with Server(
+            [*_COMMAND, "serve", "--workers", str(workers)],
+            environment=self.environment,
+            folder=self.folder,
+            anywhere=workers > 1,
+        ) as server:
+            yield Issuer(server, _NAME, "/oauth2/token", self.secret, self.key)
+
+
+def prepared(
     folder: Path,
     *,
     clients: int = 2,
     algorithm: str = "ES256",
     settings: Mapping[str, str] = NO_LIMIT_REACHED,
-) -> Iterator[Issuer]:
-    """Run the issuer on a new database, with everything as it comes but for `settings`."""
+) -> Prepared:
+    """Fill a new database, with everything as it comes but for `settings`."""
     folder.mkdir()
     key = ec.generate_private_key(ec.SECP256R1())
     (folder / "keyed.json").write_text(json.dumps({"keys": [_jwk(key)]}))
     (folder / "registry.toml").write_text(registry(clients))
+    # Installed, its modules are compiled: so let Python keep what it compiles.
     environment = {
-        name: value for name, value in os.environ.items() if not name.startswith("EPHEMERA_")
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("EPHEMERA_") and name != "PYTHONDONTWRITEBYTECODE"
     } | {
         "EPHEMERA_DATABASE_URL": f"sqlite:///{folder / 'ephemera.db'}",
+        "EPHEMERA_ISSUER": _NAME,
         "EPHEMERA_LISTEN": "127.0.0.1:0",
         "EPHEMERA_ALGORITHM": algorithm,
         **settings,
     }
-    command = [sys.executable, "-m", "ephemera_issuer"]
     subprocess.run(  # noqa: S603 - our own command
-        [*command, "apply", "registry.toml", "--secrets-dir", "secrets"],
+        [*_COMMAND, "apply", "registry.toml", "--secrets-dir", "secrets"],
         cwd=folder,
         env=environment,
         check=True,
         stdout=subprocess.DEVNULL,
     )
     secret = (folder / "secrets" / f"{SECRET}.secret").read_text().strip()
-    with Server([*command, "serve"], environment=environment, folder=folder) as server:
-        yield Issuer(server, "/oauth2/token", secret, key)
+    return Prepared(folder, environment, secret, key)
+
+
+@contextmanager
+def ephemera(folder: Path, *, clients: int = 2, algorithm: str = "ES256") -> Iterator[Issuer]:
+    """Fill a new database and run the issuer on it."""
+    with prepared(folder, clients=clients, algorithm=algorithm).serving() as issuer:
+        yield issuer
 
 
 def registry(clients: int) -> str:
@@ -148,11 +174,12 @@ def oidc_provider(*, clients: int = 2) -> Iterator[Issuer]:
         ],
     }
     with Server(
-        ["node", str(_PEERS / "oidc-provider.mjs")],
+        [node.executable(), str(node.PEERS / "oidc-provider.mjs")],
         environment=os.environ,
         said=json.dumps(configuration),
     ) as server:
-        yield Issuer(server, "/token", secret, key)
+        name = f"http://127.0.0.1:{server.port}"
+        yield Issuer(server, name, "/token", secret, key)
 
 
 @contextmanager
@@ -165,7 +192,7 @@ def bare_starlette() -> Iterator[Server]:
 
 def versions(names: Sequence[str]) -> str:
     """Say which releases of npm packages are measured."""
-    lock = json.loads((_PEERS / "package-lock.json").read_text())
+    lock = json.loads((node.PEERS / "package-lock.json").read_text())
     return ", ".join(
         f"{name} {lock['packages'][f'node_modules/{name}']['version']}" for name in names
     )

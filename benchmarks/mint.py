@@ -1,76 +1,127 @@
-"""What minting costs: requests a second on one core, beside bare Starlette and oidc-provider."""
+"""What minting costs: processor time of a server on one core, beside bare Starlette and a peer."""
 
 import tempfile
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks import cores, issuers, rounds
-from benchmarks.server import Window
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
 
-ROUNDS = 9
-WINDOW = 0.4
+from benchmarks import cores, issuers, load, rounds
+from benchmarks.report import Bar, Effort, Part, table
+from benchmarks.rounds import Spread
+from benchmarks.server import Window
+from benchmarks.tokens import PRIVATE
+
+WINDOW = 0.3
 """Seconds that the requests of one turn should take."""
 COUNT = 50
 
+BARE, SECRET, KEYED, SEVERAL = (
+    "bare Starlette, POST",
+    "client secret",
+    "private_key_jwt",
+    "50 tokens",
+)
+PEER = "oidc-provider"
+KEYS, BARE_GET = "our JWKS endpoint", "bare Starlette, GET"
+SIGN = "raw ES256 signature"
 
-class Row(NamedTuple):
-    """A name for the table, and what one turn of it is."""
 
-    name: str
-    turn: Callable[[], Window]
+class Turn(NamedTuple):
+    """What one turn gave: requests a second, and microseconds of processor time for each."""
+
+    rate: float
+    each: float
 
 
-def main() -> None:
-    """Print the tables."""
+def measure(effort: Effort) -> Part:
+    """Ask each server in turn."""
     cores.take_load_core()
+
+    def number(rate: int) -> int:
+        return effort.size(int(rate * WINDOW), 40)
+
+    def asked(window: Callable[[], Window]) -> Callable[[], Turn]:
+        def turn() -> Turn:
+            taken = window()
+            return Turn(taken.rate, taken.each)
+
+        return turn
+
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         ours = stack.enter_context(issuers.ephemera(folder / "ephemera"))
         theirs = stack.enter_context(issuers.oidc_provider())
         bare = stack.enter_context(issuers.bare_starlette())
-        rows = (
-            Row("bare Starlette", lambda: bare.take(ours.by_secret(_number(20_000)))),
-            Row("client secret", lambda: ours.server.take(ours.by_secret(_number(8_000)))),
-            Row("private_key_jwt", lambda: ours.server.take(ours.by_assertion(_number(3_000)))),
-            Row(
-                f"count={COUNT}",
-                lambda: ours.server.take(ours.by_secret(_number(500), count=str(COUNT))),
+        jwks = [load.get("/.well-known/jwks.json")]
+        variants: dict[str, Callable[[], Turn]] = {
+            BARE: asked(lambda: bare.take(ours.by_secret(number(20_000)))),
+            SECRET: asked(lambda: ours.server.take(ours.by_secret(number(8_000)))),
+            KEYED: asked(lambda: ours.server.take(ours.by_assertion(number(3_000)))),
+            SEVERAL: asked(lambda: ours.server.take(ours.by_secret(number(500), count=str(COUNT)))),
+            f"{PEER}, {SECRET}": asked(lambda: theirs.server.take(theirs.by_secret(number(3_000)))),
+            f"{PEER}, {KEYED}": asked(
+                lambda: theirs.server.take(theirs.by_assertion(number(1_500)))
             ),
-            Row(
-                "oidc-provider, client secret",
-                lambda: theirs.server.take(theirs.by_secret(_number(3_000))),
-            ),
-            Row(
-                "oidc-provider, private_key_jwt",
-                lambda: theirs.server.take(theirs.by_assertion(_number(1_500))),
-            ),
+            BARE_GET: asked(lambda: bare.take([load.get("/")] * number(20_000))),
+            KEYS: asked(lambda: ours.server.take(jwks * number(15_000))),
+            SIGN: lambda: _signed(number(20_000)),
+        }
+        turns = rounds.take_turns(variants, rounds=effort.rounds)
+    return _found(turns)
+
+
+def _found(turns: dict[str, list[Turn]]) -> Part:
+    def faster(one: str, other: str) -> Spread:
+        return rounds.ratio(
+            [turn.each for turn in turns[other]], [turn.each for turn in turns[one]]
         )
-        windows = rounds.take_turns({row.name: row.turn for row in rows}, rounds=ROUNDS)
-        memory = {"ours": ours.server.memory(), "oidc-provider": theirs.server.memory()}
-    print(issuers.versions(["oidc-provider"]))
-    print("\n| requests | req/s | processor, µs each | ÷ bare Starlette |\n|---|---:|---:|---:|")
-    for name, turns in windows.items():
-        rates = [turn.rate for turn in turns]
-        each = [turn.each for turn in turns]
-        limit = [turn.each for turn in windows["bare Starlette"]]
-        print(
-            f"| {name} | {rounds.spread(rates)} | {rounds.spread(each)} "
-            f"| {rounds.ratio(limit, each)} |"
-        )
-    for method in ("client secret", "private_key_jwt"):
-        peer = [turn.each for turn in windows[f"oidc-provider, {method}"]]
-        own = [turn.each for turn in windows[method]]
-        print(f"\n{method} ÷ oidc-provider: {rounds.ratio(peer, own)}")
-    for name, size in memory.items():
-        print(f"memory of {name}: {size / 1e6:.0f} MB")
+
+    def row(name: str, beside: str) -> Sequence[object]:
+        rates = rounds.spread([turn.rate for turn in turns[name]])
+        each = rounds.spread([turn.each for turn in turns[name]])
+        return (name, rates, each, faster(name, beside))
+
+    peers = [f"{PEER}, {method}" for method in (SECRET, KEYED)]
+    several = rounds.spread([it * COUNT for it in _ratios(turns, SIGN, SEVERAL)])
+    columns = ("requests", "requests a second", "processor, µs each", "÷ bare Starlette")
+    return Part(
+        {
+            "mint": table(columns, [row(n, BARE) for n in (BARE, SECRET, KEYED, SEVERAL, *peers)])
+            + f"\n\n50 tokens a request are {several} of the signatures that the same core makes "
+            f"at {rounds.spread([turn.each for turn in turns[SIGN]])} µs each. "
+            f"Measured beside: {issuers.versions([PEER])}.",
+            "jwks": table(columns, [row(name, BARE_GET) for name in (BARE_GET, KEYS)]),
+        },
+        {
+            "secret": faster(SECRET, BARE),
+            "secret-peer": faster(SECRET, peers[0]),
+            "keyed": faster(KEYED, BARE),
+            "keyed-peer": faster(KEYED, peers[1]),
+            "several": several,
+        },
+        "minting: requests of one core ÷ bare Starlette (more is better)",
+        [Bar(BARE, 1.0, ours=False)]
+        + [
+            Bar(f"Ephemera, {name}" if ours else name, faster(name, BARE).median, ours=ours)
+            for name, ours in ((SECRET, True), (peers[0], False), (KEYED, True), (peers[1], False))
+        ],
+    )
 
 
-def _number(rate: int) -> int:
-    """So many requests as take about one window at this rate, a second."""
-    return int(rate * WINDOW)
+def _ratios(turns: dict[str, list[Turn]], ones: str, others: str) -> list[float]:
+    pairs = zip(turns[ones], turns[others], strict=True)
+    return [one.each / other.each for one, other in pairs]
 
 
-if __name__ == "__main__":
-    main()
+def _signed(number: int) -> Turn:
+    message = bytes(400)
+    began = time.process_time()
+    for _ in range(number):
+        PRIVATE.sign(message, ec.ECDSA(hashes.SHA256()))
+    seconds = time.process_time() - began
+    return Turn(number / seconds, seconds / number * 1e6)

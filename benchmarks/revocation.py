@@ -1,4 +1,4 @@
-"""How long a revocation takes, to the last of several verifiers: `make bench`.
+"""How long a revocation takes, to the last of several verifiers.
 
 Two replicas on one database and four verifiers, each a process of its own, two behind each
 replica. A trial begins before the transaction that revokes and ends when the last verifier
@@ -6,10 +6,7 @@ refuses. Fails where the slowest hundredth takes longer than is promised.
 """
 
 import itertools
-import os
-import platform
 import statistics
-import sys
 import tempfile
 import threading
 import time
@@ -21,7 +18,10 @@ from typing import NamedTuple
 import jwt
 from system.revoking import Fleet, audience_of, client_of, fleet, kid_of
 
-TRIALS = int(os.environ.get("TRIALS", "50"))
+from benchmarks import rounds
+from benchmarks.report import Effort, Part, table
+
+TRIALS = 50
 THINKING = 0.005
 """Seconds between two tokens of the load, on a machine that runs all of it."""
 REFUSED_WITHIN, CHANGED_WITHIN = 2.0, 1.0
@@ -98,7 +98,7 @@ def without_grant(running: Fleet, number: int) -> float:
     return max(running.until_ungranted(number, replica) for replica in (0, 1)) - began
 
 
-def measure(running: Fleet) -> Iterator[Measured]:
+def trials(running: Fleet, number: int) -> Iterator[Measured]:
     """Do every kind of trial, each with a client and an audience that no other has touched."""
     numbers = itertools.count()
     kinds: dict[str, Callable[[Fleet, int], float]] = {
@@ -108,38 +108,37 @@ def measure(running: Fleet) -> Iterator[Measured]:
     }
     every = []
     for name, trial in kinds.items():
-        seconds = [trial(running, next(numbers)) for _ in range(TRIALS)]
+        seconds = [trial(running, next(numbers)) for _ in range(number)]
         every += seconds
         yield Measured(name, seconds, REFUSED_WITHIN)
     minted: list[float] = []
-    number = next(numbers)
-    seconds = [by_key(running, number, minted) for _ in range(TRIALS)]
+    client = next(numbers)
+    seconds = [by_key(running, client, minted) for _ in range(number)]
     yield Measured("the active key", seconds, REFUSED_WITHIN)
     yield Measured("all of these", every + seconds, REFUSED_WITHIN)
     yield Measured("the next key signs at both replicas", minted, CHANGED_WITHIN)
-    seconds = [without_grant(running, next(numbers)) for _ in range(TRIALS)]
+    seconds = [without_grant(running, next(numbers)) for _ in range(number)]
     yield Measured("a grant: refused at the mint of both replicas", seconds, CHANGED_WITHIN)
 
 
-def main() -> None:
-    """Measure and print a table, in Markdown."""
+def measure(effort: Effort) -> Part:
+    """Do every kind of trial.
+
+    Raises:
+        SystemExit: the slowest hundredth of one kind takes longer than is promised.
+    """
+    number = effort.size(TRIALS, 1)
     with (
         tempfile.TemporaryDirectory() as folder,
-        fleet(Path(folder), pairs=4 * TRIALS + 1, replicas=2, watchers=4) as running,
+        fleet(Path(folder), pairs=4 * number + 1, replicas=2, watchers=4) as running,
     ):
-        found = list(measure(running))
-    print(f"{platform.machine()}, Python {platform.python_version()}, {os.cpu_count()} cores\n")
-    print("| what is revoked | trials | p50 ms | p99 ms | slowest ms |\n|---|---:|---:|---:|---:|")
-    late = False
+        found = list(trials(running, number))
+    rows = []
     for name, seconds, within in found:
-        p99 = statistics.quantiles(seconds, n=100, method="inclusive")[-1]
-        late |= p99 > within
+        p99 = rounds.quantile(seconds, 0.99)
+        if p99 > within and not effort.small:
+            raise SystemExit(f"{name}: slower than promised, {p99:.2f} s")
         figures = (statistics.median(seconds), p99, max(seconds))
-        shown = " | ".join(f"{1000 * figure:.0f}" for figure in figures)
-        print(f"| {name} | {len(seconds)} | {shown} |")
-    if late:
-        sys.exit("slower than promised")
-
-
-if __name__ == "__main__":
-    main()
+        rows.append((name, len(seconds), *(f"{1000 * figure:.0f}" for figure in figures)))
+    columns = ("what is revoked", "trials", "p50 ms", "p99 ms", "slowest ms")
+    return Part({"revocation": table(columns, rows)})

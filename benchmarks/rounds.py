@@ -23,14 +23,16 @@ class Spread(NamedTuple):
         return f"{digits(self.median)} ({digits(self.low)}-{digits(self.high)})"
 
 
-def take_turns(variants: Mapping[str, Callable[[], T]], *, rounds: int) -> dict[str, list[T]]:
+def take_turns(
+    variants: Mapping[str, Callable[[], T]], *, rounds: int, warm: bool = True
+) -> dict[str, list[T]]:
     """Run every variant once a round, each round beginning with another one.
 
-    A first round is not counted: it warms caches and opens connections.
+    With `warm`, a first round is not counted: it warms caches and opens connections.
     """
     names = list(variants)
     results: dict[str, list[T]] = {name: [] for name in names}
-    for number in range(-1, rounds):
+    for number in range(-1 if warm else 0, rounds):
         gc.collect()
         for offset in range(len(names)):
             name = names[(number + offset) % len(names)]
@@ -42,7 +44,15 @@ def take_turns(variants: Mapping[str, Callable[[], T]], *, rounds: int) -> dict[
 
 def spread(figures: Sequence[float]) -> Spread:
     """Return the quartiles."""
+    if len(figures) == 1:
+        return Spread(*figures, *figures, *figures)
     return Spread(*statistics.quantiles(figures, n=4, method="inclusive"))
+
+
+def quantile(figures: Sequence[float], share: float) -> float:
+    """Return what this share of the figures is at most."""
+    ordered = sorted(figures)
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
 
 def ratio(ones: Sequence[float], others: Sequence[float]) -> Spread:

@@ -36,7 +36,7 @@ class Window(NamedTuple):
 class Server:
     """Runs `command` until the block ends; it announces itself as `ephemera serve` does.
 
-    `said` is what it reads on standard input.
+    `said` is what it reads on standard input. It keeps to one core unless it may run `anywhere`.
 
     Raises:
         RuntimeError: it ended, or did not announce itself.
@@ -49,6 +49,7 @@ class Server:
         environment: Mapping[str, str],
         folder: Path | None = None,
         said: str = "",
+        anywhere: bool = False,
     ) -> None:
         self.port = 0
         self._said: list[str] = []
@@ -61,7 +62,8 @@ class Server:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            preexec_fn=cores.pinned(cores.server_core()),  # noqa: PLW1509 - before any thread of ours
+            # Before any thread of ours.
+            preexec_fn=cores.pinned(cores.every_core() if anywhere else cores.server_core()),  # noqa: PLW1509
         )
         assert self._process.stdin is not None  # noqa: S101 - what PIPE means
         with self._process.stdin as configuration:
@@ -86,6 +88,10 @@ class Server:
     def memory(self) -> int:
         """Return the bytes that it holds in memory, what it shares with others by its part."""
         return sum(_proportional(number) for number in self._processes())
+
+    def resident(self) -> int:
+        """Return the bytes that its first process has in memory, shared or not: what `ps` says."""
+        return _kilobytes(f"/proc/{self._process.pid}/status", "VmRSS") * 1024
 
     def stop(self) -> None:
         """End it."""
@@ -134,10 +140,13 @@ def _processor(number: int) -> float:
 
 def _proportional(number: int) -> int:
     try:
-        rollup = Path(f"/proc/{number}/smaps_rollup").read_text()
+        return _kilobytes(f"/proc/{number}/smaps_rollup", "Pss") * 1024
     except PermissionError:
         # The issuer lets nobody but root look into its memory: then with all that it shares.
-        rollup = Path(f"/proc/{number}/status").read_text()
-    found = re.search(r"^(?:Pss|VmRSS):\s+([0-9]+) kB", rollup, re.MULTILINE)
+        return _kilobytes(f"/proc/{number}/status", "VmRSS") * 1024
+
+
+def _kilobytes(file: str, name: str) -> int:
+    found = re.search(rf"^{name}:\s+([0-9]+) kB", Path(file).read_text(), re.MULTILINE)
     assert found is not None  # noqa: S101 - Linux writes it
-    return int(found[1]) * 1024
+    return int(found[1])

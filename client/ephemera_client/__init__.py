@@ -6,10 +6,9 @@ calling service asks with `TokenClient` or `AsyncTokenClient`. Whatever goes wro
 classes in `ephemera_client.errors`.
 """
 
-from ephemera_client.any_issuer import AnyIssuer
-from ephemera_client.asgi import RequireToken, access_token
-from ephemera_client.assertion import PrivateKeyJWT
-from ephemera_client.credential import ClientSecret, Credential, Proof
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from ephemera_client.errors import (
     AlgorithmRefused,
     AudienceMismatch,
@@ -29,10 +28,18 @@ from ephemera_client.errors import (
     KeyUnsuitable,
     LifetimeTooLong,
     OriginNotListed,
+    ProofInvalid,
+    ProofKeyMismatch,
+    ProofMismatch,
+    ProofNonceRequired,
+    ProofRefused,
+    ProofReplayed,
+    ProofStale,
     ReplayCacheUnavailable,
     RequestMalformed,
     ResponseInvalid,
     RevocationsUnavailable,
+    SenderConstraintMissing,
     SenderConstraintUnverified,
     SignatureInvalid,
     TokenExpired,
@@ -47,28 +54,35 @@ from ephemera_client.errors import (
     TokenTooLarge,
     TypeRefused,
 )
-from ephemera_client.foreign import AsyncForeignVerifier, ForeignVerifier
-from ephemera_client.instant import Clock, Instant
-from ephemera_client.jwks import Keys, KeysStatus, RemoteKeys, StaticKeys
-from ephemera_client.replay import (
-    Claim,
-    NoReplayCache,
-    RedisReplayCache,
-    ReplayCache,
-    SingleProcessReplayCache,
-    SQLiteReplayCache,
-)
-from ephemera_client.revocations import (
-    NoRevocations,
-    RevocationFeed,
-    Revocations,
-    RevocationsStatus,
-)
-from ephemera_client.token import AccessToken, ForeignAccessToken
-from ephemera_client.token_request import IssuedToken
-from ephemera_client.tokens import AsyncTokenClient, TokenClient
-from ephemera_client.transport import Target
-from ephemera_client.verifier import AsyncVerifier, Verifier, VerifierStatus
+
+if TYPE_CHECKING:
+    from ephemera_client.any_issuer import AnyIssuer
+    from ephemera_client.asgi import RequireToken, access_token
+    from ephemera_client.assertion import PrivateKeyJWT
+    from ephemera_client.credential import ClientSecret, Credential, Proof
+    from ephemera_client.dpop import DPoP, DPoPKey, DPoPNonces, Presented
+    from ephemera_client.foreign import AsyncForeignVerifier, ForeignVerifier
+    from ephemera_client.instant import Clock, Instant
+    from ephemera_client.jwks import Keys, KeysStatus, RemoteKeys, StaticKeys
+    from ephemera_client.replay import (
+        Claim,
+        NoReplayCache,
+        RedisReplayCache,
+        ReplayCache,
+        SingleProcessReplayCache,
+        SQLiteReplayCache,
+    )
+    from ephemera_client.revocations import (
+        NoRevocations,
+        RevocationFeed,
+        Revocations,
+        RevocationsStatus,
+    )
+    from ephemera_client.token import AccessToken, ForeignAccessToken
+    from ephemera_client.token_request import IssuedToken
+    from ephemera_client.tokens import AsyncTokenClient, TokenClient
+    from ephemera_client.transport import Target
+    from ephemera_client.verifier import AsyncVerifier, Verifier, VerifierStatus
 
 __all__ = [
     "AccessToken",
@@ -86,6 +100,9 @@ __all__ = [
     "Clock",
     "ConfigurationError",
     "Credential",
+    "DPoP",
+    "DPoPKey",
+    "DPoPNonces",
     "EphemeraError",
     "ForeignAccessToken",
     "ForeignVerifier",
@@ -106,8 +123,16 @@ __all__ = [
     "NoReplayCache",
     "NoRevocations",
     "OriginNotListed",
+    "Presented",
     "PrivateKeyJWT",
     "Proof",
+    "ProofInvalid",
+    "ProofKeyMismatch",
+    "ProofMismatch",
+    "ProofNonceRequired",
+    "ProofRefused",
+    "ProofReplayed",
+    "ProofStale",
     "RedisReplayCache",
     "RemoteKeys",
     "ReplayCache",
@@ -120,6 +145,7 @@ __all__ = [
     "RevocationsStatus",
     "RevocationsUnavailable",
     "SQLiteReplayCache",
+    "SenderConstraintMissing",
     "SenderConstraintUnverified",
     "SignatureInvalid",
     "SingleProcessReplayCache",
@@ -141,3 +167,43 @@ __all__ = [
     "VerifierStatus",
     "access_token",
 ]
+
+# Where the rest is: loaded when it is first asked for (PEP 562), since whoever verifies needs
+# nothing of what requests, and most of that is httpx.
+_NAMES = {
+    "any_issuer": ("AnyIssuer",),
+    "asgi": ("RequireToken", "access_token"),
+    "assertion": ("PrivateKeyJWT",),
+    "credential": ("ClientSecret", "Credential", "Proof"),
+    "dpop": ("DPoP", "DPoPKey", "DPoPNonces", "Presented"),
+    "foreign": ("AsyncForeignVerifier", "ForeignVerifier"),
+    "instant": ("Clock", "Instant"),
+    "jwks": ("Keys", "KeysStatus", "RemoteKeys", "StaticKeys"),
+    "replay": (
+        "Claim",
+        "NoReplayCache",
+        "RedisReplayCache",
+        "ReplayCache",
+        "SingleProcessReplayCache",
+        "SQLiteReplayCache",
+    ),
+    "revocations": ("NoRevocations", "RevocationFeed", "Revocations", "RevocationsStatus"),
+    "token": ("AccessToken", "ForeignAccessToken"),
+    "token_request": ("IssuedToken",),
+    "tokens": ("AsyncTokenClient", "TokenClient"),
+    "transport": ("Target",),
+    "verifier": ("AsyncVerifier", "Verifier", "VerifierStatus"),
+}
+_MODULES = {name: module for module, names in _NAMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -183,7 +183,7 @@ def _setting(chosen: argparse.Namespace, name: str) -> str:
 def _given(chosen: argparse.Namespace) -> str:
     # A token or a whole header; bytes that are not ASCII are for the parser to refuse.
     text = chosen.token or sys.stdin.buffer.read(_INPUT_BYTES).decode("latin-1")
-    for prefix in ("authorization:", "bearer "):
+    for prefix in ("authorization:", "bearer ", "dpop "):
         text = text.strip()
         if text.lower().startswith(prefix):
             text = text[len(prefix) :]

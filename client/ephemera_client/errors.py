@@ -21,6 +21,14 @@ EphemeraError
 │   ├── TokenRevoked                  withdrawn by the issuer before its time
 │   ├── InsufficientScope             403, genuine, but its scopes do not cover the call
 │   ├── SenderConstraintUnverified    bound to a sender by a `cnf` that was not checked
+│   ├── SenderConstraintMissing       bound to no sender, where it must be
+│   ├── ProofRefused                  the DPoP proof beside the token is not accepted
+│   │   ├── ProofInvalid              malformed, or not signed by the key that it brings
+│   │   ├── ProofKeyMismatch          by another key than the token's
+│   │   ├── ProofMismatch             for another method, URL or token
+│   │   ├── ProofStale                too old, or made in the future
+│   │   ├── ProofNonceRequired        without a nonce of this server's that is still good
+│   │   └── ProofReplayed             accepted once already
 │   ├── TokenReplayed                 accepted once already
 │   └── IssuedBeforeLedger            the replay cache may have forgotten it
 ├── RequestMalformed                  400, such as two Authorization headers
@@ -176,6 +184,58 @@ class SenderConstraintUnverified(TokenRefused):
     """The token is bound to its sender's key (`cnf`) and nothing here proved that key."""
 
     code = "sender_constraint_unverified"
+
+
+class SenderConstraintMissing(TokenRefused):
+    """The token is bound to no key, and this API takes only tokens that are (RFC 9449 §7.2)."""
+
+    code = "sender_constraint_missing"
+
+
+class ProofRefused(TokenRefused):
+    """The proof of possession that came with the token is not accepted (RFC 9449 §4.3)."""
+
+    code = "proof_refused"
+
+
+class ProofInvalid(ProofRefused):
+    """Not one proof of the form demanded, or not signed by the key that it brings."""
+
+    code = "proof_invalid"
+
+
+class ProofKeyMismatch(ProofRefused):
+    """The proof is by another key than the one that the token is bound to."""
+
+    code = "proof_key_mismatch"
+
+
+class ProofMismatch(ProofRefused):
+    """The proof is for another method (`htm`), another URL (`htu`) or another token (`ath`)."""
+
+    code = "proof_mismatch"
+
+
+class ProofStale(ProofRefused):
+    """The proof was made too long ago or in the future: compare the clocks."""
+
+    code = "proof_stale"
+
+
+class ProofNonceRequired(ProofRefused):
+    """The proof holds no nonce of this server that is still good; `nonce` is one that is."""
+
+    code = "proof_nonce_required"
+
+    def __init__(self, message: str, *, nonce: str = "") -> None:
+        super().__init__(message)
+        self.nonce = nonce
+
+
+class ProofReplayed(ProofRefused):
+    """The proof has been accepted before."""
+
+    code = "proof_replayed"
 
 
 class TokenReplayed(TokenRefused):

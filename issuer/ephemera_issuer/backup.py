@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 VERSION_TABLE = "alembic_version"
+_NOT_OURS = {VERSION_TABLE, "audit"}
+"""The audit is the history of a database, not its content: restoring must not rewrite it."""
 LEFT_OUT = {("signing_keys", "sealed")}
 """Private keys, under the sealing key: nobody needs them again."""
 
@@ -45,6 +47,13 @@ class Backup(NamedTuple):
     def size(self) -> int:
         """How many rows there are in all."""
         return sum(map(len, self.rows.values()))
+
+
+class BackedUp(NamedTuple):
+    """That a backup was written: where to, and of which moment."""
+
+    file: str
+    taken_at: float
 
 
 def take(database: Database, *, now: float) -> Backup:
@@ -64,10 +73,10 @@ def take(database: Database, *, now: float) -> Backup:
 
 
 def tables_in(connection: Connection) -> list[Table]:
-    """The tables as they are in the database, those that others refer to first."""
+    """What is backed up, as it is in the database: tables that others refer to first."""
     reflected = MetaData()
     reflected.reflect(connection)
-    return [table for table in reflected.sorted_tables if table.name != VERSION_TABLE]
+    return [table for table in reflected.sorted_tables if table.name not in _NOT_OURS]
 
 
 def columns_of(table: Table) -> set[str]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
+from ephemera_issuer.admin import PATH as ADMIN_PATH
 from ephemera_issuer.edge.metadata import (
     FEED_PATH,
     INTROSPECTION_PATH,
@@ -52,4 +53,4 @@ PUBLIC: Final = Endpoints(
         }
     ),
 )
-PRIVATE: Final = Endpoints("private", frozenset({"/metrics", "/healthz"}))
+PRIVATE: Final = Endpoints("private", frozenset({"/metrics", "/healthz"}), (ADMIN_PATH,))

@@ -9,6 +9,9 @@
     ├── UnknownAudience        nor is there an audience of that name
     ├── RevocationRefused      what is to be revoked cannot be, as it was named; nothing was written
     ├── RollRefused            a client would have too many credentials, or none
+    ├── EntryInUse             an entry of the registry cannot go, others refer to it
+    ├── PreconditionFailed     what was to be changed is not what the caller has seen
+    ├── AdministrationRefused  an issuer that is administered over HTTP refuses, or does not answer
     ├── InitRefused            files to start from are there already, or cannot be written
     ├── SettingsInvalid        a setting, or the name of one, is wrong; nothing was started
     ├── DatabaseUnusable       the database cannot be opened, read or written
@@ -21,12 +24,17 @@
     ├── RestoreRefused         there is something where a backup should go; it was not touched
     ├── SealingKeyProblem      the sealing key is missing, unreadable or another one
     ├── KeysConflict           another process changed the signing keys first; nothing was written
+    ├── AuditUnusable          the audit cannot be opened, or there is none to read
+    ├── AuditNotWritten        something could not be recorded, and was not done for that reason
+    ├── AuditBroken            records have been changed, removed or put in another order
     ├── LedgerUnusable         the ledger of spent assertions cannot be opened
     └── RequestRefused         a token request is refused, with the `error` of RFC 6749 §5.2
+        ├── NonceRequired      because its proof needs a nonce; it brings one
         ├── PolicyRefused      because policy says so; it names the rule
         ├── TooManyRequests    because its client or its address asks for too much; it says when
         └── Unavailable        because something cannot be known just now; it says when to come back
-            └── Overcrowded    because too many requests wait already
+            ├── Overcrowded    because too many requests wait already
+            └── AuditBehind    because the audit cannot take more records for now
 
 Texts may quote configuration and file names, never a secret and never what a caller sent.
 HTTP statuses are the business of `edge`.
@@ -52,6 +60,8 @@ RefusalCode = Literal[
     "server_error",
     "too_many_requests",
     "temporarily_unavailable",
+    "invalid_dpop_proof",
+    "use_dpop_nonce",
 ]
 
 
@@ -104,6 +114,18 @@ class RevocationRefused(IssuerError):
 
 class RollRefused(IssuerError):
     """A client's secret cannot be rolled or dropped; the database is as it was."""
+
+
+class EntryInUse(IssuerError):
+    """An audience or a client is referred to by others; the registry is as it was."""
+
+
+class PreconditionFailed(IssuerError):
+    """What was to be changed is another by now, or there already; nothing was written."""
+
+
+class AdministrationRefused(IssuerError):
+    """The issuer that a command was sent to refuses it, or does not answer; the text says why."""
 
 
 class InitRefused(IssuerError):
@@ -161,6 +183,18 @@ class LedgerUnusable(IssuerError):
     """The ledger of spent assertions cannot be opened; nothing was started."""
 
 
+class AuditUnusable(IssuerError):
+    """The audit cannot be opened or read, or none is kept; nothing was started."""
+
+
+class AuditNotWritten(IssuerError):
+    """Something could not be recorded in the audit; what was to be recorded was not done."""
+
+
+class AuditBroken(IssuerError):
+    """The audit is not what was written: the text has a line for each thing that is wrong."""
+
+
 class RequestRefused(IssuerError):
     """A token request is refused.
 
@@ -178,6 +212,14 @@ class RequestRefused(IssuerError):
     def reason(self) -> str:
         """One of a closed set of names, for whoever counts or records refusals."""
         return self.error
+
+
+class NonceRequired(RequestRefused):
+    """The same request is to come again with this nonce in its proof (RFC 9449 section 8)."""
+
+    def __init__(self, nonce: str) -> None:
+        self.nonce = nonce
+        super().__init__("use_dpop_nonce", "the DPoP proof must hold the nonce of this answer")
 
 
 class PolicyRefused(RequestRefused):
@@ -215,3 +257,15 @@ class Overcrowded(Unavailable):
     def __init__(self, description: str, *, of_address: bool) -> None:
         self.of_address = of_address
         super().__init__(description)
+
+
+class AuditBehind(Unavailable):
+    """The audit cannot take more records for now: nothing of the request was looked at."""
+
+    def __init__(self) -> None:
+        super().__init__("the audit cannot keep up")
+
+    @property
+    def reason(self) -> str:
+        """Tell it from what else cannot be known."""
+        return "audit_behind"

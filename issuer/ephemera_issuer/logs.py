@@ -13,7 +13,7 @@ Level: TypeAlias = Literal["debug", "info", "warning", "error"]
 
 
 def configure_logs(
-    stream: TextIO = sys.stderr,
+    stream: TextIO | None = None,
     *,
     style: Style | None = None,
     level: Level = "info",
@@ -24,10 +24,11 @@ def configure_logs(
     reason libraries are never asked for their debugging.
 
     Args:
-        stream: Where to.
+        stream: Where to; standard error by default.
         style: By default `console` where `stream` is a terminal, and `json` elsewhere.
         level: The least that is logged.
     """
+    stream = stream or sys.stderr
     least = logging.getLevelNamesMapping()[level.upper()]
     shared: list[structlog.types.Processor] = [
         structlog.contextvars.merge_contextvars,

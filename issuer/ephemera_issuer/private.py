@@ -13,16 +13,17 @@ from ephemera_issuer.edge.health import alive
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+    from starlette.routing import BaseRoute
 
-def create_private_app(*, routes: Collection[Route] = ()) -> Starlette:
+
+def create_private_app(*, routes: Collection[BaseRoute] = ()) -> Starlette:
     """Make the private application.
 
     Every worker serves it at the one private listener, so whatever it answers must be known to
     each of them: from the database, or from the memory that they share.
 
     Args:
-        routes: What it answers besides `/healthz`, each with its whole path: a `Mount` would
-            redirect where a final slash is missing.
+        routes: What it answers besides `/healthz`, each with its whole path.
     """
     app = Starlette(
         routes=[Route("/healthz", alive), *routes],

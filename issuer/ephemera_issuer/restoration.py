@@ -13,6 +13,7 @@ from sqlalchemy import func, select
 
 from ephemera_issuer.backup import VERSION_TABLE, columns_of, tables_in
 from ephemera_issuer.database import make_room, migration
+from ephemera_issuer.database.transactions import note
 from ephemera_issuer.errors import BackupInvalid, RestoreRefused
 from ephemera_issuer.registry.tables import revocations, signing_keys, state
 from ephemera_issuer.revocation.store import cut_off, revoke_key
@@ -79,7 +80,9 @@ def restore(  # noqa: PLR0913 - each is a decision of its own
         keys = None
         if backup.issuer is not None:
             keys = SigningKeys(database=database, sealing_keys=sealing_keys(), issuer=backup.issuer)
-        return _begin(connection, keys, kids, algorithm, now=now())
+        restored = _begin(connection, keys, kids, algorithm, now=now())
+        note(connection, restored)
+        return restored
 
 
 def _clear(connection: Connection, database: Database, *, replace: bool) -> set[str]:

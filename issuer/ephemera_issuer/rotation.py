@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import select
 
+from ephemera_issuer.database.transactions import note
 from ephemera_issuer.errors import (
     DatabaseUnusable,
     KeysConflict,
@@ -36,7 +37,7 @@ from ephemera_keys import (
 from ephemera_keys.ring import CONTRACT
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     from sqlalchemy import Connection
 
@@ -54,6 +55,13 @@ class StoredRing(NamedTuple):
     ring: KeyRing
     version: int
     issuer: str
+
+
+class KeysWritten(NamedTuple):
+    """The ring as it was, None before the first, and as it is written."""
+
+    before: KeyRing | None
+    after: KeyRing
 
 
 class _NewKey(NamedTuple):
@@ -88,6 +96,10 @@ def require_ring(connection: Connection, timing: Timing = CONTRACT) -> StoredRin
     if stored is None:
         raise DatabaseUnusable("the database has no signing keys yet: `ephemera serve` makes them")
     return stored
+
+
+def _as_it_is(_stored: StoredRing) -> None:
+    """Take whatever ring there is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,8 +145,17 @@ class SigningKeys:
         active = stored.ring.active
         return LocalSigner(self._unseal(connection, active), active.alg)
 
-    def rotate(self, algorithm: Algorithm, *, now: float, emergency: bool) -> KeyRing:
+    def rotate(
+        self,
+        algorithm: Algorithm,
+        *,
+        now: float,
+        emergency: bool,
+        seen: Callable[[StoredRing], None] = _as_it_is,
+    ) -> KeyRing:
         """Let the pending key sign and publish a new one, of `algorithm`.
+
+        `seen` is shown the ring that is to change, and what it raises keeps it as it is.
 
         Raises:
             RotationRefused: The pending key has not been published for long enough.
@@ -144,6 +165,7 @@ class SigningKeys:
             SettingsInvalid: The keys belong to another issuer.
         """
         stored = self._read()
+        seen(stored)
         new = self._new_key(algorithm)
         ring = stored.ring.rotate(new_pending=new.jwk, now=now, emergency=emergency)
         with self.database.write() as connection:
@@ -166,8 +188,17 @@ class SigningKeys:
         kept = {record.kid for record in ring.records}
         return frozenset(record.kid for record in stored.ring.records) - kept
 
-    def revoke(self, kid: str, algorithm: Algorithm, *, now: float) -> KeyRing:
+    def revoke(
+        self,
+        kid: str,
+        algorithm: Algorithm,
+        *,
+        now: float,
+        seen: Callable[[StoredRing], None] = _as_it_is,
+    ) -> KeyRing:
         """Withdraw a key for good; where it is the active one the pending key signs at once.
+
+        `seen` is as for `rotate`.
 
         Raises:
             UnknownKid: There is no such key.
@@ -176,6 +207,7 @@ class SigningKeys:
             SettingsInvalid: The keys belong to another issuer.
         """
         stored = self._read()
+        seen(stored)
         needed = stored.ring.record(kid).state in {State.ACTIVE, State.PENDING}
         new = [self._new_key(algorithm)] if needed else []
         ring = stored.ring.revoke(kid, new_pending=new[0].jwk if new else None, now=now)
@@ -280,3 +312,4 @@ def _write(
             connection.execute(signing_keys.insert().values(**values))
         elif record != known[record.kid]:
             connection.execute(signing_keys.update().filter_by(kid=record.kid).values(**values))
+    note(connection, KeysWritten(before, after))

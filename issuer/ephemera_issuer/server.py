@@ -6,7 +6,6 @@ import asyncio
 import signal
 import socket
 import sys
-from functools import partial
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import uvicorn
@@ -20,11 +19,10 @@ from ephemera_issuer.reception import Reception
 from ephemera_issuer.settings import is_loopback
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from starlette.types import ASGIApp
 
-    from ephemera_issuer.connection import Times
     from ephemera_issuer.door import Place
     from ephemera_issuer.settings import Address
 
@@ -41,7 +39,7 @@ _TICKS_A_SECOND = 10
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-class Entrance(NamedTuple):
+class Served(NamedTuple):
     """An application, the listening socket by which one comes to it, and how one is received."""
 
     app: ASGIApp
@@ -78,7 +76,7 @@ def listen(
         ) from error
 
 
-def run(  # noqa: PLR0913 - the parts of a server
+def run(  # noqa: PLR0913 - what a process that serves is told
     app: ASGIApp,
     listener: socket.socket,
     *,
@@ -86,7 +84,7 @@ def run(  # noqa: PLR0913 - the parts of a server
     ending: Ending | None = None,
     leash: int | None = None,
     reception: Reception | None = None,
-    private: Entrance | None = None,
+    private: Served | None = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT, then answer what has come in until then.
 
@@ -100,20 +98,16 @@ def run(  # noqa: PLR0913 - the parts of a server
         ending: Begins with the signal, for the application to know.
         leash: A file descriptor to read from; when it is at its end, that is a signal too.
         reception: How callers are received; by default over plain HTTP.
-        private: What answers beside `app`, at a listener of its own, under the same rules; it has
-            no lifespan.
+        private: What answers beside `app`, at a listener of its own; it has no lifespan.
 
     Raises:
         SystemExit: With status 3; what the application does in the background failed, and the log
             says why.
     """
-    reception = reception or Reception()
-    config = _configured(app, reception, lifespan="on")
-    doors = [(listener, reception, config)]
+    served = [Served(app, listener, reception or Reception())]
     if private is not None:
-        also = _configured(private.app, private.reception, lifespan="off")
-        doors.append((private.listener, private.reception, also))
-    server = _Server(config, doors=doors, ending=ending or Ending(), ready=ready, leash=leash)
+        served.append(private)
+    server = _Server(served, ending=ending or Ending(), ready=ready, leash=leash)
     # Afterwards uvicorn hands the signal on to the handlers that it found. Python's own would end
     # the process as killed; these have nothing left to do, and before its own are in place they
     # keep a signal from being lost.
@@ -127,11 +121,9 @@ def run(  # noqa: PLR0913 - the parts of a server
         raise SystemExit(STARTUP_FAILURE)
 
 
-def _configured(
-    app: ASGIApp, reception: Reception, *, lifespan: Literal["on", "off"]
-) -> uvicorn.Config:
+def _configured(served: Served, *, lifespan: Literal["on", "off"]) -> uvicorn.Config:
     return uvicorn.Config(
-        app,
+        served.app,
         http=Connection,
         ws="none",
         lifespan=lifespan,
@@ -141,30 +133,28 @@ def _configured(
         server_header=False,
         backlog=BACKLOG,
         timeout_graceful_shutdown=DRAIN,
-        headers=[STRICT_TRANSPORT] if reception.certificate is not None else [],
+        headers=[STRICT_TRANSPORT] if served.reception.certificate is not None else [],
     )
 
 
 class _Server(uvicorn.Server):
+    """Serves several applications; the lifespan is that of the first."""
+
     def __init__(
         self,
-        config: uvicorn.Config,
+        served: list[Served],
         *,
-        doors: Sequence[tuple[socket.socket, Reception, uvicorn.Config]],
         ending: Ending,
         ready: Callable[[], None],
         leash: int | None,
     ) -> None:
-        super().__init__(config)
-        self._doors = [
-            Door(listener, reception, partial(self._welcome, reception.times, its_config))
-            for listener, reception, its_config in doors
-        ]
+        super().__init__(_configured(served[0], lifespan="on"))
+        self._doors = [Door(one.listener, one.reception, self._welcome(one)) for one in served]
         self._ending = ending
         self._ready = ready
         self._leash = leash
 
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002 - the doors have them
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002 - uvicorn's
         # As uvicorn does, but for who accepts.
         await self.lifespan.startup()
         if self.lifespan.should_exit:
@@ -189,26 +179,31 @@ class _Server(uvicorn.Server):
         # Without its background task an issuer would never be ready again: let it be restarted.
         return await super().on_tick(counter) or self.lifespan.error_occurred
 
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002 - the doors have them
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002 - uvicorn's
         self._ending.begin()
         for connection in self.server_state.connections:
             if isinstance(connection, Connection):
                 connection.make_this_the_last()
         # Closing a listener resets the connections that the system has made and nobody accepted.
-        for door in self._doors:
-            await door.close(LINGER)
+        await asyncio.gather(*(door.close(LINGER) for door in self._doors))
         for _ in range(int(LINGER / _LOOK_EVERY)):
             if not self.server_state.connections or self.force_exit:
                 break
             await asyncio.sleep(_LOOK_EVERY)
         await super().shutdown([])
 
-    def _welcome(self, times: Times, config: uvicorn.Config, place: Place) -> Connection:
-        return Connection(
-            place=place,
-            ending=self._ending,
-            times=times,
-            config=config,
-            server_state=self.server_state,
-            app_state=self.lifespan.state,
-        )
+    def _welcome(self, served: Served) -> Callable[[Place], Connection]:
+        config = _configured(served, lifespan="off")
+        config.load()
+
+        def welcome(place: Place) -> Connection:
+            return Connection(
+                place=place,
+                ending=self._ending,
+                times=served.reception.times,
+                config=config,
+                server_state=self.server_state,
+                app_state=self.lifespan.state,
+            )
+
+        return welcome

@@ -6,7 +6,7 @@ import difflib
 import ipaddress
 import os
 import re
-from pathlib import Path  # noqa: TC003 - pydantic reads the annotation
+from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
@@ -23,6 +23,8 @@ IN_MEMORY = "sqlite://"
 OFF = "off"
 _PRIVATE_PORT = 8701
 _CLIENT_LIBRARY = "EPHEMERA_CLIENT_"
+_COMMAND = ("ADMIN_ID", "ADMIN_KEY_FILE", "ADMIN_CA_FILE")
+"""Variables of the command's own, for `ephemera --server`."""
 _SERVICE_LINK = re.compile(
     r"_SERVICE_HOST$|_SERVICE_PORT(_[A-Z0-9_]+)?$|_PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?$"
 )
@@ -39,6 +41,7 @@ _SQLITE_FILE = re.compile(r"sqlite:///(?!:memory:)[^?#]+")
 REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
 _PERIOD = re.compile(r"([0-9]{1,6})([mhd])")
 _UNITS = {"m": 60, "h": 3600, "d": 86400}
+_AUDIT_FILES = "file:"
 _SHORTEST_PERIOD = MINIMUM_PUBLICATION
 _LONGEST_PERIOD = 366 * 86400
 _MOST_WORKERS = 64
@@ -153,6 +156,14 @@ def _parse_period(value: object) -> object:
     return seconds
 
 
+def _check_audit(text: str) -> str:
+    if text not in {"off", "database"} and not text.startswith(_AUDIT_FILES):
+        raise ValueError("must be off, file:DIR or database")
+    if text == _AUDIT_FILES:
+        raise ValueError("must name a directory, such as file:/var/lib/ephemera/audit")
+    return text
+
+
 def _parse_traces(value: object) -> object:
     """Check the URL of a collector; None for "off"."""
     if not isinstance(value, str) or value == OFF:
@@ -195,8 +206,12 @@ class Settings(BaseSettings):
     algorithm: Literal["ES256", "EdDSA", "RS256"] = "ES256"
     tls_ends_in_front: bool = False
     rotate_every: Annotated[int | None, BeforeValidator(_parse_period)] = 86400
+    dpop_nonce: Literal["off", "required"] = "off"
     workers: Annotated[int, Field(ge=1, le=_MOST_WORKERS)] = 1
     unencrypted_hosts: _Hosts = ()
+    audit: Annotated[str, AfterValidator(_check_audit)] = "off"
+    audit_when_behind: Literal["slow", "stop"] = "slow"
+    audit_before_answer: bool = False
     log_format: Literal["json", "console"] | None = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     access_log: bool = False
@@ -262,9 +277,11 @@ class Settings(BaseSettings):
         return _parse_address(self.listen)
 
     @property
-    def tls_or_meant_without(self) -> bool:
-        """Whether the listener may be where other machines reach it."""
-        return self.tls_cert_file is not None or self.tls_ends_in_front or self.plain_http_meant
+    def audit_directory(self) -> Path | None:
+        """Where the audit is, if it is kept in files."""
+        if not self.audit.startswith(_AUDIT_FILES):
+            return None
+        return Path(self.audit.removeprefix(_AUDIT_FILES))
 
     @property
     def private_address(self) -> Address | None:
@@ -275,6 +292,11 @@ class Settings(BaseSettings):
         if self.private_listen is None:
             return Address("127.0.0.1", _PRIVATE_PORT if self.address.port else 0)
         return None if self.private_listen == OFF else _parse_address(self.private_listen)
+
+    @property
+    def tls_or_meant_without(self) -> bool:
+        """Whether a listener may be where other machines reach it."""
+        return self.tls_cert_file is not None or self.tls_ends_in_front or self.plain_http_meant
 
     @property
     def plain_http_meant(self) -> bool:
@@ -304,7 +326,7 @@ def _plain_http_host(url: str | None) -> str | None:
 
 
 def _unknown_names(fields: set[str]) -> list[str]:
-    known = sorted(field.upper() for field in fields)
+    known = [*sorted(field.upper() for field in fields), *_COMMAND]
     problems = []
     for name in sorted(os.environ):
         upper = name.upper()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypedDict
 
 import anyio
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from ephemera_client.instant import Clock, Instant
-    from ephemera_issuer.database import Database
+    from ephemera_issuer.database import Database, Recorder
     from ephemera_issuer.issued import IssuedToken
-    from ephemera_issuer.registry.entries import Audience, Client, Grant
+    from ephemera_issuer.registry.entries import Admin, Audience, Client, Grant
     from ephemera_issuer.revocation.entries import Revocations
     from ephemera_issuer.settings import Settings
     from ephemera_keys import KeyRing, SealingKeys, Signer, Timing
@@ -63,6 +63,7 @@ class Snapshot:
     registry_version: int
     keys_version: int
     confirmed_at: Instant
+    admins: Mapping[str, Admin] = field(default_factory=dict)
 
     def fresh(self, now: Instant) -> bool:
         """Whether the database confirmed this content recently enough to mint from it."""
@@ -186,6 +187,7 @@ class SnapshotKeeper:
             clients=registry.clients,
             audiences=registry.audiences,
             grants=registry.grants,
+            admins=registry.admins,
             ring=stored.ring,
             signer=signer,
             **_published(stored.ring),
@@ -197,17 +199,23 @@ class SnapshotKeeper:
 
 
 def open_keeper(
-    settings: Settings, *, issuer: str, clock: Clock, timing: Timing = CONTRACT
+    settings: Settings,
+    *,
+    issuer: str,
+    clock: Clock,
+    timing: Timing = CONTRACT,
+    recorder: Recorder | None = None,
 ) -> SnapshotKeeper:
     """Open the database of `settings`, make what a first start makes, and take a first snapshot.
 
     Where the server of the database does not answer yet, or its tables wait for `ephemera migrate`,
-    `current` is None, and `run` does all this as soon as it can.
+    `current` is None, and `run` does all this as soon as it can. `recorder` records what is done.
 
     Raises:
         IssuerError: Any of the database, the sealing key and the signing keys is not usable.
     """
     database = connect(settings.database_url)
+    database.recorder = recorder
     try:
         if not database.remote:
             prepare(database, create=True)
@@ -252,4 +260,5 @@ def _registry(known: Snapshot) -> Registry:
         clients=known.clients,
         grants=known.grants,
         version=known.registry_version,
+        admins=known.admins,
     )

@@ -50,6 +50,12 @@ class Tracing:
             self.found = parse(self._headers) or Trace(os.urandom(16).hex(), None, False)
         return self.found
 
+    def known(self) -> Trace | None:
+        """Return it if anybody knows it: the caller, or who asked before."""
+        if self.found is None:
+            self.found = parse(self._headers)
+        return self.found
+
 
 def tracing(scope: Scope) -> Tracing:
     """Return what knows the trace of a request; nothing is looked for yet."""

@@ -3,9 +3,12 @@ from pathlib import Path
 
 import pytest
 from client.fixtures_verifying import signing_key
+from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from ephemera_client.errors import JwkInvalid
-from ephemera_client.jwk import parse, thumbprint
+from ephemera_client.jwk import _der_integer, parse, thumbprint
 
 VECTORS = Path(__file__).parents[1] / "vectors" / "thumbprints.json"
 
@@ -41,3 +44,25 @@ def test_thumbprints_are_those_of_the_rfcs(case: dict[str, object]) -> None:
 def test_a_thumbprint_of_what_is_no_key_is_refused(jwk: dict[str, object]) -> None:
     with pytest.raises(JwkInvalid):
         thumbprint(jwk)
+
+
+@given(st.integers(0, 255).flatmap(lambda bits: st.integers(2**bits >> 1, 2**bits)))
+@example(0)
+@example(0x7F)
+@example(0x80)
+@example(2**255)
+@example(2**256 - 1)
+def test_half_of_a_signature_becomes_the_integer_that_cryptography_writes(number: int) -> None:
+    half = _der_integer(number.to_bytes(32, "big"))
+    written = b"\x02" + bytes([len(half)]) + half
+    assert encode_dss_signature(number, number)[2:] == 2 * written
+
+
+@pytest.mark.parametrize(
+    "signature",
+    [bytes(64), bytes(32) + b"\1" * 32, b"\xff" * 64, b""],
+    ids=["zeros", "half of zeros", "too large", "empty"],
+)
+def test_what_no_key_can_have_signed_is_no_signature(signature: bytes) -> None:
+    key = parse(signing_key("ES256").jwk)
+    assert not key.verify(b"message", signature)

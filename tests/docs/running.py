@@ -63,8 +63,14 @@ def with_curl(folder: Path) -> str:
     return f"{stand_in.parent}:{path}"
 
 
-def shell(commands: str, folder: Path, environment: dict[str, str]) -> tuple[int, str, str]:
-    """Run a page's commands; what it starts in the background listens before the next runs."""
+def shell(
+    commands: str, folder: Path, environment: dict[str, str], *, programs: Path | None = None
+) -> tuple[int, str, str]:
+    """Run a page's commands; what it starts in the background listens before the next runs.
+
+    Programs in the folder `programs` come before all others.
+    """
+    path = [*filter(None, [programs]), with_pip(folder), with_curl(folder)]
     script = [
         "set -euo pipefail",
         "trap 'jobs -p | xargs -r kill; wait' EXIT",
@@ -80,7 +86,7 @@ def shell(commands: str, folder: Path, environment: dict[str, str]) -> tuple[int
     done = subprocess.run(
         ["bash", "-c", "\n".join(script)],
         cwd=folder,
-        env=environment | {"PATH": f"{with_pip(folder)}:{with_curl(folder)}"},
+        env=environment | {"PATH": ":".join(map(str, path))},
         capture_output=True,
         text=True,
         check=False,

@@ -62,10 +62,10 @@ KEEPERS = {"failing": FailingKeeper, "forgetful": ForgetfulKeeper}
 
 if __name__ == "__main__":
     configure_logs()
-    what = sys.argv[1] if sys.argv[1:] else "{}"
-    keeper = KEEPERS[what]() if what in KEEPERS else Keeper(SNAPSHOT)
+    told = sys.argv[1] if sys.argv[1:] else "{}"
+    keeper = KEEPERS[told]() if told in KEEPERS else Keeper(SNAPSHOT)
     # What differs from a reception as it comes, as JSON.
-    parts = {} if what in KEEPERS else json.loads(what)
+    parts = {} if told in KEEPERS else json.loads(told)
     times = Times(**parts.pop("times", {}))
     proxies = Proxies(parts.pop("proxies", ()))
     files = parts.pop("certificate", None)

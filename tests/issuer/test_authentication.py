@@ -39,6 +39,7 @@ from ephemera_issuer.authentication.assertion import parse as parse_assertion
 from ephemera_issuer.authentication.client_keys import ClientKeys
 from ephemera_issuer.edge.token import TokenEndpoint
 from ephemera_issuer.errors import RequestRefused
+from ephemera_issuer.possession import Proofs
 from ephemera_issuer.registry.entries import Client
 from ephemera_issuer.spent import SpentAssertions
 
@@ -265,6 +266,7 @@ async def test_unknown_client_wrong_secret_and_wrong_key_cost_and_read_the_same(
             decoys={alg: tally.counting(key) for alg, key in decoy.KEYS.items()},
         ),
         spent=SpentAssertions(SingleProcessReplayCache(clock=lambda: NOW)),
+        proofs=Proofs(issuer=ISSUER, url=f"{ISSUER}/oauth2/token", nonces=None),
         clock=lambda: NOW,
     )
     headers, form = failing()[way]

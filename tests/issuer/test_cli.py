@@ -81,6 +81,7 @@ def test_apply_prints_the_difference_and_where_secrets_are(run: Run, directory: 
         "    scopes invoices:read, invoices:write",
         "    max_lifetime 300 s",
         "    single_use yes",
+        "    dpop optional",
         "    disabled no",
         "+ client orders",
         "    secrets 1",
@@ -113,7 +114,10 @@ def test_a_change_is_told_field_by_field(applied: Run, directory: Path) -> None:
     write_keys(directory / "orders.jwks.json", "k1", "k2")
     (directory / "registry.toml").write_text(
         WITH_KEYS.replace('"invoices:write"', '"invoices:list", "invoices:send"')
-        .replace('max_lifetime = "5m"', 'single_use = false\nintrospected_by = ["orders"]')
+        .replace(
+            'max_lifetime = "5m"',
+            'single_use = false\nintrospected_by = ["orders"]\ndpop = "required"',
+        )
         .replace("jwks_file", "disabled = true\njwks_file")
     )
     assert applied("apply", "registry.toml", "--dry-run")[0].splitlines() == [
@@ -122,6 +126,7 @@ def test_a_change_is_told_field_by_field(applied: Run, directory: Path) -> None:
         "    max_lifetime 300 s -> 900 s",
         "    single_use yes -> no",
         "    introspected_by +orders",
+        "    dpop optional -> required",
         "~ client orders",
         "    secrets 1 -> 0",
         "    keys +ES256 k1, +ES256 k2",
@@ -155,6 +160,7 @@ def test_apply_as_json(run: Run) -> None:
                     "max_lifetime": 300,
                     "single_use": True,
                     "introspected_by": [],
+                    "dpop": "optional",
                     "disabled": False,
                 },
             },

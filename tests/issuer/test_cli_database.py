@@ -40,6 +40,13 @@ def older(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
         open_database(url, create=True).close()
 
 
+def test_the_files_of_the_revisions_are_named_as_alembic_orders_them() -> None:
+    known = [step.revision for step in migration.steps(None)]
+    assert known[-1] == migration.head()
+    assert all(migration.is_known(revision) for revision in known)
+    assert not migration.is_known("9999")
+
+
 def test_migrate_says_what_it_would_do_and_does_it(
     run: Run, on_server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,11 +5,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from issuer.fixtures_auditing import Stuck, writer
 from issuer.fixtures_minting import BILLING, ISSUER, NOW, Keeper, basic, claims, snapshot, talking
 from issuer.fixtures_registry import apply_text
 from issuer.fixtures_revoking import issued
 
 from ephemera_client.instant import Instant
+from ephemera_issuer.audit.record import jti_digest
+from ephemera_issuer.audit.trail import Trail
 from ephemera_issuer.database import Database
 from ephemera_issuer.errors import DatabaseUnusable
 from ephemera_issuer.mint import mint
@@ -283,3 +286,23 @@ async def test_without_a_fresh_view_nothing_is_revoked(issuer: Issuer) -> None:
     issuer.now = Instant(issuer.now.wall + 31, issuer.now.monotonic + 31)
     answer = await issuer.revoke(token)
     assert (answer.status_code, answer.json()["error"]) == (503, "temporarily_unavailable")
+
+
+async def test_a_revocation_is_on_record_as_its_clients_or_is_not_made(issuer: Issuer) -> None:
+    stuck = Stuck(failing=True)
+    writing = writer(stuck, patience=0.1)
+    issuer.keeper.database.recorder = Trail(writing, by="issuer", clock=lambda: issuer.now)
+    token = issuer.token()
+    answer = await issuer.revoke(token)
+    assert answer.status_code == 503
+    assert await issuer.active(token)
+    stuck.failing = False
+    stuck.free.set()
+    writing.patience = 60
+    assert (await issuer.revoke(token)).status_code == 200
+    assert not await issuer.active(token)
+    writing.close()
+    told = [(record["kind"], record["by"]) for record in stuck.records[1:-1]]
+    client = "client:orders"
+    assert told == [("revoked", client), ("undone", client), ("revoked", client)]
+    assert stuck.records[-2]["jti"] == [jti_digest(claims(token)["jti"])]

@@ -91,3 +91,12 @@ def test_a_sealing_key_is_neither_pickled_nor_copied(carry: Callable[[Any], Any]
 def test_nor_are_several(carry: Callable[[Any], Any]) -> None:
     with pytest.raises(SecretNotPicklable):
         carry(SealingKeys([SealingKey(SECRET)]))
+
+
+def test_what_is_derived_for_one_purpose_is_nothing_for_another_and_not_the_key() -> None:
+    key, other = SealingKey(SECRET), SealingKey(bytes(32))
+    derived = {key.derive(b"nonces"), key.derive(b"else"), other.derive(b"nonces")}
+    assert len(derived | {SECRET}) == 4
+    assert {len(secret) for secret in derived} == {32}
+    both = SealingKeys([key, other])
+    assert both.derive(b"nonces") == (key.derive(b"nonces"), other.derive(b"nonces"))

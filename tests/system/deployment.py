@@ -51,21 +51,27 @@ USED = (401, "assertion has been used before: make a new one for each request")
 TRIES = 2000
 
 
+def environment(folder: Path, **settings: str) -> dict[str, str]:
+    """What its processes are told; `settings` come before those of these tests."""
+    path = os.pathsep.join([str(TESTS), *filter(None, [os.environ.get("PYTHONPATH")])])
+    inherited = {
+        name: value for name, value in os.environ.items() if not name.startswith("EPHEMERA_")
+    }
+    return inherited | {
+        "PYTHONPATH": path,
+        "EPHEMERA_ISSUER": ISSUER,
+        "EPHEMERA_DATABASE_URL": f"sqlite:///{folder / 'ephemera.db'}",
+        "EPHEMERA_LISTEN": "127.0.0.1:0",
+        **settings,
+    }
+
+
 class Deployment:
     """A database, a registry and a client's credentials; `start` runs a `serve` on them."""
 
     def __init__(self, folder: Path, **settings: str) -> None:
         self.folder = folder
-        path = os.pathsep.join([str(TESTS), *filter(None, [os.environ.get("PYTHONPATH")])])
-        self.environment = {
-            name: value for name, value in os.environ.items() if not name.startswith("EPHEMERA_")
-        } | {
-            "PYTHONPATH": path,
-            "EPHEMERA_ISSUER": ISSUER,
-            "EPHEMERA_DATABASE_URL": f"sqlite:///{folder / 'ephemera.db'}",
-            "EPHEMERA_LISTEN": "127.0.0.1:0",
-            **settings,
-        }
+        self.environment = environment(folder, **settings)
         (folder / "registry.toml").write_text(REGISTRY)
         self.run("ephemera_client", "keygen", "orders")
         self.run("ephemera_issuer", "apply", "registry.toml", "--secrets-dir", "secrets")

@@ -75,10 +75,8 @@ def kill_serve(deployment: Deployment, *, kills: int, seed: int) -> Kills:
                 serving = Serving(deployment.environment, log)
                 remembered = load.take()
                 load.url = serving.url
-                stays_true(serving.url, remembered)
-                found.acknowledged["assertion spent"] += len(remembered.spent)
-                found.acknowledged["token minted"] += len(remembered.tokens)
-                found.acknowledged["token revoked"] += len(remembered.revoked)
+                found.acknowledged["assertion spent"] += stays_true(serving.url, remembered)
+                found.acknowledged["token revoked by its client"] += len(remembered.revoked)
     finally:
         serving.kill()
         writes += serving.writes
@@ -93,20 +91,29 @@ def kill_serve(deployment: Deployment, *, kills: int, seed: int) -> Kills:
 
 def stays_true(
     url: str, remembered: Remembered, *, refusals: Collection[tuple[int, str]] = (USED, EXPIRED)
-) -> None:
-    """What was acknowledged before a failure holds after it; spent assertions are refused so."""
+) -> int:
+    """What was acknowledged before a failure holds after it; spent assertions are refused so.
+
+    Returns how many were refused because they were spent, and not for their age alone.
+    """
+    outcomes: list[tuple[int, str]] = []
     with httpx.Client(base_url=url, trust_env=False, timeout=30) as http:
 
         def again(form: dict[str, str]) -> tuple[int, str]:
             answer = http.post("/oauth2/token", data=form)
             return answer.status_code, answer.json().get("error_description", "")
 
-        for form in remembered.spent:
-            assert again(form) in refusals
         for form in remembered.unanswered:
             again(form)  # it may have been granted, or be now
-            assert again(form) in refusals
+        for form in remembered.spent + remembered.unanswered:
+            outcomes.append(again(form))
+            assert outcomes[-1] in refusals
         published = {key["kid"] for key in http.get("/.well-known/jwks.json").json()["keys"]}
-        assert {decoded(token, 0)["kid"] for token in remembered.tokens} <= published
+        # On a busy machine so much time may have passed that a retired key was removed, as it
+        # should be; half of it is for a worker that did not know yet, and signed with it.
+        since = time.time() - TIMING.retention / 2
+        young = [token for token in remembered.tokens if decoded(token, 1)["iat"] > since]
+        assert {decoded(token, 0)["kid"] for token in young} <= published
         entries = http.get("/v1/revocations").json()["entries"]
         assert set(remembered.revoked) <= {entry.get("jti") for entry in entries}
+    return sum(outcome != EXPIRED for outcome in outcomes)

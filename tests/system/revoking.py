@@ -31,12 +31,12 @@ from ephemera_issuer.rotation import SigningKeys, require_ring
 from ephemera_issuer.sealing_key import open_sealing_keys
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from multiprocessing.connection import Connection as Pipe
     from pathlib import Path
 
 SCOPE = "invoices:read"
-PATIENCE = 20.0
+PATIENCE = 120.0
 LOOK_EVERY = 0.005
 # Of a key that was revoked, the one until it has left the key set, then the other.
 REFUSED = {"token_revoked", "key_unknown"}
@@ -213,10 +213,19 @@ def kid_of(raw: str) -> str:
 
 
 @contextmanager
-def fleet(folder: Path, *, pairs: int, replicas: int, watchers: int) -> Iterator[Fleet]:
+def fleet(
+    folder: Path,
+    *,
+    pairs: int,
+    replicas: int,
+    watchers: int,
+    settings: Mapping[str, str] | None = None,
+) -> Iterator[Fleet]:
     """Run so many replicas, and so many verifiers spread over them, until the block ends."""
     with ExitStack() as stack:
-        issuer = stack.enter_context(run_issuer(folder, registry=registry(pairs)))
+        issuer = stack.enter_context(
+            run_issuer(folder, registry=registry(pairs), settings=settings)
+        )
         urls = [issuer.url]
         for number in range(1, replicas):
             service = Service(

@@ -157,6 +157,25 @@ def test_each_query_of_the_dashboard_asks_for_what_there_is(told: Told) -> None:
     assert "ephemera_mints_total" in asked
 
 
+@pytest.mark.parametrize(
+    "query",
+    [
+        "rate(ephemera_mints[5m])",
+        "ephemera_mints_total",
+        "rate(ephemera_workers[5m])",
+        "sum by (colour) (rate(ephemera_mints_total[5m]))",
+        'rate(ephemera_mints_total{colour="red"}[5m])',
+        'rate(ephemera_mints_total{client="nobody"}[5m])',
+        'rate(ephemera_assertion_claims_total{outcome="lost"}[5m])',
+        "histogram_quantile(1, sum(rate(ephemera_token_request_duration_seconds_bucket[5m])))",
+        "rate(ephemera_token_request_duration_seconds_bucket[5m])",
+    ],
+)
+def test_a_query_for_what_there_is_not_is_found(told: Told, query: str) -> None:
+    with pytest.raises(AssertionError):
+        check(query, told)
+
+
 def test_the_dashboard_shows_every_metric_that_there_is(told: Told) -> None:
     queries = [
         target["expr"] for panel in dashboard()["panels"] for target in panel.get("targets", [])

@@ -25,3 +25,4 @@ def test_no_kill_loses_a_key_or_a_revocation_or_makes_a_spent_assertion_good_aga
     print(f"{kind}: {found}")  # noqa: T201 - what the kills hit is part of the result
     assert found.total == KILLS
     assert found.hits > 0
+    assert found.acknowledged["assertion spent"] > KILLS

@@ -27,7 +27,8 @@ class Claim(NamedTuple):
 
         Each part but the last brings its length, so that no two claims spell the same text.
         """
-        spelled = _prefix(self.purpose, self.issuer, self.subject) + self.jti
+        purpose, issuer, subject, jti, _, _ = self
+        spelled = _prefix(purpose, issuer, subject) + jti
         return blake2b(spelled.encode(), digest_size=16).digest()
 
 

@@ -15,10 +15,10 @@ from ephemera_client.errors import (
     ReplayCacheUnavailable,
     TokenReplayed,
 )
-from ephemera_client.http import CaFile
 from ephemera_client.instant import Clock, Instant
 from ephemera_client.replay.claim import AcceptedOnce, Claim
-from ephemera_client.replay.redis_primary import LAYOUT, PARTITIONS, Attempt, visit
+from ephemera_client.replay.redis_primary import PARTITIONS, TIMES, Attempt, visit
+from ephemera_client.url import CaFile
 from ephemera_client.waiting import TaskWaiter, ThreadWaiter, Waiter
 
 if TYPE_CHECKING:
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 MAX_DEADLINE = 60
 
-_VALUE_BYTES = 12
 _PREFIX = re.compile(r"[!-z|~]+", re.ASCII)
 
 
@@ -159,12 +158,10 @@ class RedisReplayCache:
 
     def _attempt(self, claim: Claim, now: Instant, waiter: Waiter) -> Attempt:
         key = claim.key
-        # Of its own for each call: by it, a claim that is sent again knows what it left behind.
-        value = os.urandom(_VALUE_BYTES)
         return Attempt(
             key[0] % PARTITIONS,
             key=b":" + key,
-            facts=LAYOUT.pack(value, math.floor(now.wall), claim.issued_at, claim.expires_at),
+            facts=TIMES.pack(math.floor(now.wall), claim.issued_at, claim.expires_at),
             give_up_at=time.monotonic() + self._deadline,
             waiter=waiter,
         )

@@ -6,6 +6,7 @@ more over a new one, where each finds the value that it may have left behind.
 """
 
 import math
+import os
 import struct
 import threading
 import time
@@ -37,8 +38,9 @@ OUTCOMES = {
     ord("r"): "replayed",
     ord("u"): "unborn",
 }
-LAYOUT = struct.Struct(">12sqqq")
-"""A claim's value, the verifier's clock, `iat` and `exp`, as the script reads them."""
+TIMES = struct.Struct(">qqq")
+"""The verifier's clock, `iat` and `exp`, as the script reads them behind a claim's value."""
+_VALUE = 12
 # Nothing was done, and elsewhere or a moment later it may be.
 _ELSEWHERE = frozenset({"moved", "slot_moving", "cluster_down"})
 # Nothing was done, and over a new connection it may be: the name may mean another server by now.
@@ -82,11 +84,13 @@ class Link(Protocol):
 class Attempt:
     """One claim on its way, or none, just to see that its part of the ledger is there.
 
-    `key` is empty for none. `outcome` is one of `OUTCOMES` or a `cause_code`; the `waiter` is woken
-    once it is there. `reason` is the `cause_code` if it never comes.
+    `key` is empty for none. `facts` are the `TIMES`. `outcome` is one of `OUTCOMES` or a
+    `cause_code`; the `waiter` is woken once it is there. `reason` is the `cause_code` if it never
+    comes. Once sent, it has a random `value` of its own: by it, a claim that is sent again knows
+    what it left behind.
     """
 
-    __slots__ = ("facts", "give_up_at", "key", "outcome", "partition", "reason", "waiter")
+    __slots__ = ("facts", "give_up_at", "key", "outcome", "partition", "reason", "value", "waiter")
 
     def __init__(
         self,
@@ -102,13 +106,14 @@ class Attempt:
         self.facts = facts
         self.give_up_at = give_up_at
         self.waiter = waiter
+        self.value = b""
         self.outcome: str | None = None
         self.reason = "timeout"
 
 
 def visit(now: float) -> bytes:
     """Return the facts of no claim; `now` is the wall clock's."""
-    return LAYOUT.pack(b"", math.floor(now), 0, 0)
+    return TIMES.pack(math.floor(now), 0, 0)
 
 
 def settle(attempts: Iterable[Attempt], outcome: str) -> None:
@@ -337,11 +342,15 @@ class Primary:
 
     def _command(self, group: list[Attempt]) -> Sequence[Word]:
         keys: list[Word] = []
-        for attempt in group:
+        facts: list[bytes] = []
+        # Drawn for all at once: it is a system call, and lets go of the interpreter besides.
+        values = os.urandom(_VALUE * len(group))
+        for number, attempt in enumerate(group):
             record = self._records[attempt.partition]
             keys += (record, record + attempt.key)
-        facts = b"".join([attempt.facts for attempt in group])
-        return ("EVALSHA", self._script, len(keys), *keys, self._run_id, facts)
+            attempt.value = attempt.value or values[number * _VALUE : (number + 1) * _VALUE]
+            facts += (attempt.value, attempt.facts)
+        return ("EVALSHA", self._script, len(keys), *keys, self._run_id, b"".join(facts))
 
     def _fail(self, batch: list[Attempt], code: str) -> None:
         with self._changed:

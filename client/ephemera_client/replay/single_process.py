@@ -88,7 +88,7 @@ class SingleProcessReplayCache:
                 self._purge(now.wall)
             number = hash(key) % _SHARDS
             shard = self._shards[number]
-            if _holds(shard, key):
+            if key in shard and _holds(shard, key):
                 raise TokenReplayed("the token has been accepted before")
             if end <= self._forgotten_to:
                 raise IssuedBeforeLedger("the token is as old as what this process has forgotten")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 METHODS = ("private_key_jwt", "client_secret_basic")
 """As the metadata name them (RFC 8414 §2)."""
 
-_NO_SIGNATURE = b"\1" * 64
+NO_SIGNATURE = b"\1" * 64
 """Of the form of one, so that it takes a verification to refuse it."""
 
 
@@ -104,7 +104,7 @@ class Authentication:
         client = clients.get(credential.client_id)
         if not secret.proves(credential, client) or client is None:
             # So that a failure costs one verification, whichever way it was tried.
-            self._decoys["ES256"].verify(b"", _NO_SIGNATURE)
+            self._decoys["ES256"].verify(b"", NO_SIGNATURE)
             raise unauthenticated()
         return client
 

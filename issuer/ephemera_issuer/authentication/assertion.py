@@ -51,21 +51,41 @@ def parse(parameters: Mapping[str, str]) -> Assertion:
     """
     if parameters.get("client_assertion_type") != TYPE:
         raise ValueError("another type of assertion, or none")
+    raw = parameters.get("client_assertion", "")
+    return take_apart(raw, otherwise=parameters.get("client_id"))
+
+
+def take_apart(raw: str, *, otherwise: str | None = None) -> Assertion:
+    """Take an assertion apart, which is `otherwise`'s where it does not say whose.
+
+    Raises:
+        ValueError: It is none that a signature could make good.
+    """
     try:
-        parts = compact.parse(parameters.get("client_assertion", ""))
+        parts = compact.parse(raw)
     except TokenRefused as error:
         raise ValueError(str(error)) from None
     alg, kid = parts.header.get("alg"), parts.header.get("kid")
     if alg not in ALGORITHMS or not (kid is None or isinstance(kid, str)):
         raise ValueError("no algorithm of ours, or a kid that is not text")
-    for client_id in (
-        parts.claims.get("sub"),
-        parts.claims.get("iss"),
-        parameters.get("client_id"),
-    ):
+    for client_id in (parts.claims.get("sub"), parts.claims.get("iss"), otherwise):
         if isinstance(client_id, str):
             return Assertion(parts, alg, kid, client_id)
     raise ValueError("nobody's")
+
+
+def administration(issuer: str) -> str:
+    """The audience of the assertions by which an issuer is administered, and of no others."""
+    return f"{issuer}/admin"
+
+
+def accept_from_admin(assertion: Assertion, *, issuer: str, now: float) -> Claim:
+    """Do as `accept` for an administrator of the issuer.
+
+    What is spent never meets what clients spend: no client has the name of an audience.
+    """
+    audience = administration(issuer)
+    return _accept(assertion, audience, now, among=audience)
 
 
 def accept(assertion: Assertion, *, issuer: str, now: float) -> Claim:
@@ -82,6 +102,10 @@ def accept(assertion: Assertion, *, issuer: str, now: float) -> Claim:
     Raises:
         RequestRefused: `invalid_client`.
     """
+    return _accept(assertion, issuer, now, among=assertion.client_id)
+
+
+def _accept(assertion: Assertion, audience: str, now: float, *, among: str) -> Claim:
     header, claims = assertion.parts.header, assertion.parts.claims
     for name in _REFUSED_HEADERS:
         if name in header:
@@ -94,16 +118,10 @@ def accept(assertion: Assertion, *, issuer: str, now: float) -> Claim:
             raise refused(f"{name} is missing: it must be the client_id")
         if claims[name] != assertion.client_id:
             raise refused("iss and sub must both be the client_id")
-    _check_audience(claims, issuer)
+    _check_audience(claims, audience)
     issued_at, expires_at = _check_times(claims, now)
-    return Claim(
-        "assertion",
-        assertion.client_id,
-        assertion.client_id,
-        _jti(claims),
-        issued_at,
-        expires_at,
-    )
+    jti = _jti(claims)
+    return Claim("assertion", among, assertion.client_id, jti, issued_at, expires_at)
 
 
 def refused(why: str) -> RequestRefused:

@@ -8,7 +8,6 @@ from urllib.parse import urlsplit
 import structlog
 
 from ephemera_client.errors import ConfigurationError, KeysUnavailable, TokenRefused
-from ephemera_client.jwks import RemoteKeys
 from ephemera_issuer.settings import is_loopback
 
 if TYPE_CHECKING:
@@ -16,7 +15,15 @@ if TYPE_CHECKING:
 
     from ephemera_client.instant import Clock, Instant
     from ephemera_client.jwk import VerificationKey
-    from ephemera_issuer.registry.entries import Client
+    from ephemera_client.jwks import RemoteKeys
+    from ephemera_issuer.registry.entries import Client, ClientKey
+
+
+def registered(keys: Collection[ClientKey], *, alg: str, kid: str | None) -> VerificationKey | None:
+    """Find the key of this algorithm that `kid` names, or the one that fits, or None."""
+    fitting = [entry.key for entry in keys if entry.key.alg == alg]
+    named = [key for key in fitting if kid in {None, key.kid}]
+    return named[0] if len(named) == 1 else None
 
 
 class ClientKeys:
@@ -53,9 +60,7 @@ class ClientKeys:
         registry. `among` are all clients; what is kept for others is let go of.
         """
         if client.jwks_uri is None:
-            fitting = [entry.key for entry in client.keys if entry.key.alg == alg]
-            named = [key for key in fitting if kid in {None, key.kid}]
-            return named[0] if len(named) == 1 else None
+            return registered(client.keys, alg=alg, kid=kid)
         if kid is None:
             return None
         key = await self._fetched(client.id, client.jwks_uri, kid, among, now)
@@ -80,6 +85,9 @@ class ClientKeys:
     def _source(self, client: str, uri: str, among: Mapping[str, Client]) -> RemoteKeys:
         source = self._published.get((client, uri))
         if source is None:
+            # With all that speaks HTTP, which an issuer without such clients need not load.
+            from ephemera_client.jwks import RemoteKeys  # noqa: PLC0415
+
             source = RemoteKeys(uri, unencrypted_hosts=self._loopback, link_local=False)
             source.bind(issuer=client, clock=self._clock)
             self._published = {

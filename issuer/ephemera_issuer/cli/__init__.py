@@ -3,46 +3,57 @@
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 import typer
 
-from ephemera_issuer.cli import clients, keys
-from ephemera_issuer.cli.apply import apply
-from ephemera_issuer.cli.backup import backup, restore
-from ephemera_issuer.cli.demo import demo
-from ephemera_issuer.cli.explain import explain
-from ephemera_issuer.cli.init import init
-from ephemera_issuer.cli.migrate import migrate
-from ephemera_issuer.cli.revoke import revoke
-from ephemera_issuer.cli.sealing_key import new_sealing_key
-from ephemera_issuer.cli.serve import serve
+from ephemera_issuer.cli.administration import choose
 from ephemera_issuer.errors import IssuerError
 from ephemera_keys import KeysError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-app = typer.Typer(
-    name="ephemera",
-    help="Short-lived, single-use tokens for services that call each other. "
-    "Settings come from EPHEMERA_* variables; `ephemera serve --help` lists them.",
-    no_args_is_help=True,
-    # A traceback of typer's would show local variables, and with them secrets.
-    pretty_exceptions_enable=False,
-)
-app.command()(init)
-app.command()(serve)
-app.command()(apply)
-app.command()(explain)
-app.command()(revoke)
-app.add_typer(clients.app)
-app.add_typer(keys.app)
-app.command()(migrate)
-app.command()(backup)
-app.command()(restore)
-app.command()(demo)
-keys.app.command()(new_sealing_key)
+_COMMANDS = {
+    "init": "init",
+    "serve": "serve",
+    "apply": "apply",
+    "explain": "explain",
+    "revoke": "revoke",
+    "clients": "clients",
+    "keys": "keys",
+    "audit": "audit",
+    "migrate": "migrate",
+    "backup": "backup",
+    "restore": "backup",
+    "demo": "demo",
+}
+"""The commands, in the order of the help, and the modules that they are in."""
+
+
+def application(*names: str) -> typer.Typer:
+    """Make the application of these commands, or of all.
+
+    Loading a module takes longer than most of them run, and `serve` is waited for.
+    """
+    app = typer.Typer(
+        name="ephemera",
+        help="Short-lived, single-use tokens for services that call each other. "
+        "Settings come from EPHEMERA_* variables; `ephemera serve --help` lists them.",
+        no_args_is_help=True,
+        # A traceback of typer's would show local variables, and with them secrets.
+        pretty_exceptions_enable=False,
+        # With a callback, one command alone is still called by its name.
+        callback=choose,
+    )
+    for name in names or _COMMANDS:
+        module = import_module(f"ephemera_issuer.cli.{_COMMANDS[name]}")
+        if hasattr(module, "app"):
+            app.add_typer(module.app)
+        else:
+            app.command(name)(getattr(module, name))
+    return app
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -52,8 +63,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         SystemExit: Always. Status 1 for an error of ours, 2 for wrong usage, 3 where `explain`
             finds a refusal.
     """
+    given = sys.argv[1:] if arguments is None else arguments
+    known = [name for name in given[:1] if name in _COMMANDS]
     try:
-        app(arguments)
+        application(*known)(arguments)
     except (IssuerError, KeysError) as error:
         for line in str(error).splitlines():
             sys.stderr.write(f"ephemera: {line}\n")

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from contextlib import closing
 from pathlib import Path  # noqa: TC003 - typer reads the annotations
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.text import Text
 
-from ephemera_issuer import database
+from ephemera_issuer import database, recorded
+from ephemera_issuer.admin import documents
 from ephemera_issuer.cli.output import Json, console, print_json
 from ephemera_issuer.errors import DatabaseMissing
 from ephemera_issuer.registry import application
 from ephemera_issuer.registry.application import Applied
 from ephemera_issuer.registry.diff import difference
-from ephemera_issuer.registry.entries import Audience, Client, Grant, Registry
+from ephemera_issuer.registry.entries import Registry
 from ephemera_issuer.registry.file import read_files
 from ephemera_issuer.registry.secrets import SecretsDirectory
 from ephemera_issuer.registry.store import read_registry
@@ -75,18 +76,17 @@ def apply(  # noqa: PLR0913 - a parameter for each option
     if prune and not path.is_dir():
         raise typer.BadParameter("is only for a whole directory", param_hint="--prune")
     declared = read_files(path)
-    url = Settings().database_url
     if dry_run:
-        applied = _compare(url, declared, prune=prune)
+        applied = _compare(Settings().database_url, declared, prune=prune)
     else:
         secrets = SecretsDirectory(secrets_dir, reuse=reuse_secrets) if secrets_dir else None
-        with closing(database.open_database(url, create=True)) as opened:
+        with recorded.opened(create=True) as opened:
             applied = application.apply(opened, declared, prune=prune, secrets=secrets)
     if as_json:
         document = {
             "dry_run": dry_run,
             "registry_version": applied.version,
-            "changes": [_document(change) for change in applied.changes],
+            "changes": [documents.change(change) for change in applied.changes],
             "secret_files": {client: str(file) for client, file in applied.secret_files.items()},
         }
         print_json(document)
@@ -117,57 +117,15 @@ def _print(applied: Applied, *, dry_run: bool) -> None:
         out.print(f"{changes}; the registry is at version {applied.version}.")
 
 
-def _kind(entry: Entry) -> str:
-    return type(entry).__name__.lower()
-
-
 def _name(entry: Entry) -> str:
-    return f"{entry.client} -> {entry.audience}" if isinstance(entry, Grant) else entry.id
-
-
-def _values(entry: Entry) -> dict[str, Any]:
-    match entry:
-        case Audience():
-            return {
-                "scopes": sorted(entry.scopes),
-                "max_lifetime": entry.max_lifetime,
-                "single_use": entry.single_use,
-                "introspected_by": sorted(entry.introspected_by),
-                "disabled": entry.disabled,
-            }
-        case Client():
-            return {
-                "secrets": len(entry.secret_hashes),
-                "keys": [{"kid": key.key.kid, "alg": key.key.alg} for key in entry.keys],
-                "jwks_uri": entry.jwks_uri,
-                "disabled": entry.disabled,
-            }
-        case Grant():
-            return {"scopes": sorted(entry.scopes), "max_lifetime": entry.max_lifetime}
-
-
-def _document(change: Change) -> dict[str, Any]:
-    entry = change.entry
-    name = (
-        {"client": entry.client, "audience": entry.audience}
-        if isinstance(entry, Grant)
-        else {"id": entry.id}
-    )
-    before = entry if change.action == "remove" else change.before
-    return {
-        "action": change.action,
-        "kind": _kind(entry),
-        **name,
-        "before": None if before is None else _values(before),
-        "after": None if change.action == "remove" else _values(entry),
-    }
+    return " -> ".join(documents.name(entry).values())
 
 
 def _line(change: Change) -> Text:
     sign, style = _SIGNS[change.action]
-    line = Text(f"{sign} {_kind(change.entry)} {_name(change.entry)}", style=style)
-    before = {} if change.before is None else _values(change.before)
-    for name, value in _values(change.entry).items():
+    line = Text(f"{sign} {documents.kind(change.entry)} {_name(change.entry)}", style=style)
+    before = {} if change.before is None else documents.values(change.before)
+    for name, value in documents.values(change.entry).items():
         if change.action == "add" and (value or isinstance(value, bool)):
             line.append(f"\n    {name} {_word(name, value)}")
         elif change.action == "change" and before[name] != value:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import closing
 from pathlib import Path  # noqa: TC003 - typer reads the annotations
 from typing import Annotated
 
@@ -11,8 +10,9 @@ import typer
 from ephemera_client import instant
 from ephemera_issuer import backup as backups
 from ephemera_issuer import restoration
-from ephemera_issuer.cli.output import Json, moment, print_json
-from ephemera_issuer.database import connect
+from ephemera_issuer.admin.documents import moment
+from ephemera_issuer.cli.output import Json, print_json
+from ephemera_issuer.recorded import connected
 from ephemera_issuer.sealing_key import sealing_keys_for_new
 from ephemera_issuer.settings import Settings
 
@@ -25,10 +25,12 @@ def backup(
     Issuers go on meanwhile. The file is readable by you alone; an older one of that name is
     replaced once the new one is complete. No private key is in it, and no sealing key.
     """
-    with closing(connect(Settings().database_url)) as database:
+    with connected() as (database, audit):
         taken = backups.take(database, now=instant.read().wall)
         location = database.location
-    backups.write(taken, file)
+        backups.write(taken, file)
+        if audit is not None:
+            audit.trail.tell(backups.BackedUp(str(file), taken.taken_at))
     if as_json:
         counts = {table: len(rows) for table, rows in taken.rows.items()}
         print_json(
@@ -61,7 +63,7 @@ def restore(
     """
     settings = Settings()
     held = backups.read(file)
-    with closing(connect(settings.database_url)) as database:
+    with connected(settings) as (database, _):
         restored = restoration.restore(
             database,
             held,

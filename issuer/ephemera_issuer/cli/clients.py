@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-from contextlib import closing
 from pathlib import Path  # noqa: TC003 - typer reads the annotations
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
+from ephemera_issuer.admin.local import local_administration
+from ephemera_issuer.cli.administration import administration
 from ephemera_issuer.cli.output import Json, print_json, print_table
-from ephemera_issuer.database import open_database
 from ephemera_issuer.errors import IssuerError
-from ephemera_issuer.registry.clients import drop_secret, find_client, roll_secret, set_disabled
-from ephemera_issuer.registry.secrets import SecretsDirectory
-from ephemera_issuer.registry.store import read_registry
-from ephemera_issuer.settings import Settings
-
-if TYPE_CHECKING:
-    from ephemera_issuer.registry.entries import Client, Registry
 
 
 def known_clients(incomplete: str) -> list[str]:
     """The clients that a half-typed word could become, for the shell; none where none are known."""
     try:
-        return sorted(id_ for id_ in read().clients if id_.startswith(incomplete))
+        with local_administration() as here:
+            return sorted(id_ for id_ in here.registry().clients if id_.startswith(incomplete))
     except IssuerError:
         return []
 
@@ -41,10 +35,10 @@ ClientId = Annotated[
 @app.command("list")
 def list_(*, as_json: Json = False) -> None:
     """List the clients and the audiences that each may ask for."""
-    registry = read()
-    documents = [_document(registry, registry.clients[id_]) for id_ in sorted(registry.clients)]
+    with administration() as here:
+        document = here.clients()
     if as_json:
-        print_json({"registry_version": registry.version, "clients": documents})
+        print_json(document)
         return
     print_table(
         ("client", "state", "credentials", "audiences"),
@@ -55,7 +49,7 @@ def list_(*, as_json: Json = False) -> None:
                 _credentials(client),
                 " ".join(grant["audience"] for grant in client["grants"]),
             )
-            for client in documents
+            for client in document["clients"]
         ),
     )
 
@@ -63,11 +57,12 @@ def list_(*, as_json: Json = False) -> None:
 @app.command()
 def show(client: ClientId, *, as_json: Json = False) -> None:
     """Show one client and what it is granted."""
-    registry = read()
-    document = _document(registry, find_client(registry, client))
+    with administration() as here:
+        document = here.client(client)
     if as_json:
-        print_json({"registry_version": registry.version, "client": document})
+        print_json(document)
         return
+    document = document["client"]
     print_table(
         ("client", "state", "credentials"),
         [(document["id"], _state(document), _credentials(document))],
@@ -97,8 +92,8 @@ def enable(client: ClientId) -> None:
     _set(client, disabled=False)
 
 
-@app.command("roll-secret")
-def roll_secret_(
+@app.command()
+def roll_secret(
     client: ClientId,
     *,
     secrets_dir: Annotated[
@@ -111,16 +106,16 @@ def roll_secret_(
     as_json: Json = False,
 ) -> None:
     """Make a second secret for a client; both are good until one is dropped."""
-    with closing(open_database(Settings().database_url, create=False)) as database:
-        file = roll_secret(database, client, SecretsDirectory(secrets_dir, reuse=False))
+    with administration() as here:
+        file = here.roll_secret(client, secrets_dir)
     if as_json:
         print_json({"client": client, "secret_file": str(file)})
         return
     typer.echo(f"The new secret of {client} is in {file}; the one before stays good until dropped.")
 
 
-@app.command("drop-secret")
-def drop_secret_(
+@app.command()
+def drop_secret(
     client: ClientId,
     *,
     oldest: Annotated[
@@ -133,48 +128,16 @@ def drop_secret_(
     ],
 ) -> None:
     """Take one of a client's two secrets away, within a second."""
-    with closing(open_database(Settings().database_url, create=False)) as database:
-        drop_secret(database, client, oldest=oldest)
+    with administration() as here:
+        here.drop_secret(client, oldest=oldest)
     typer.echo(f"The {'older' if oldest else 'newer'} secret of {client} is dropped.")
 
 
 def _set(client: str, *, disabled: bool) -> None:
-    with closing(open_database(Settings().database_url, create=False)) as database:
-        changed = set_disabled(database, client, disabled=disabled)
+    with administration() as here:
+        changed = here.set_disabled(client, disabled=disabled)
     state = "disabled" if disabled else "enabled"
     typer.echo(f"{client} is {state}" if changed else f"{client} was {state} already")
-
-
-def read() -> Registry:
-    """Read the registry that the settings lead to.
-
-    Raises:
-        DatabaseUnusable: There is none, or it does not answer.
-    """
-    with (
-        closing(open_database(Settings().database_url, create=False)) as database,
-        database.read() as connection,
-    ):
-        return read_registry(connection)
-
-
-def _document(registry: Registry, client: Client) -> dict[str, Any]:
-    return {
-        "id": client.id,
-        "disabled": client.disabled,
-        "secrets": len(client.secret_hashes),
-        "keys": [{"kid": key.key.kid, "alg": key.key.alg} for key in client.keys],
-        "jwks_uri": client.jwks_uri,
-        "grants": [
-            {
-                "audience": grant.audience,
-                "scopes": sorted(grant.scopes),
-                "max_lifetime": grant.max_lifetime,
-            }
-            for key, grant in sorted(registry.grants.items())
-            if key[0] == client.id
-        ],
-    }
 
 
 def _state(client: dict[str, Any]) -> str:

@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
-import math
 import sys
-from contextlib import closing, contextmanager
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ephemera_client import instant
-from ephemera_issuer.cli.output import Json, console, moment, print_json, print_table
-from ephemera_issuer.database import open_database
-from ephemera_issuer.rotation import SigningKeys, StoredRing, require_ring
-from ephemera_issuer.schedule import next_rotation
-from ephemera_issuer.sealing_key import open_sealing_keys
-from ephemera_issuer.settings import Settings
-from ephemera_issuer.timeline import timeline
-from ephemera_keys import State
+from ephemera_issuer.cli.administration import administration
+from ephemera_issuer.cli.output import Json, console, print_json, print_table
+from ephemera_issuer.cli.sealing_key import new_sealing_key
+from ephemera_keys import State, UnknownKid
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from ephemera_issuer.timeline import Gap, Timeline
-    from ephemera_keys import KeyRecord, KeyRing
+    from ephemera_issuer.admin.documents import Document
 
 app = typer.Typer(
     name="keys", help="List, rotate and revoke the signing keys.", no_args_is_help=True
@@ -48,9 +38,8 @@ Yes = Annotated[bool, typer.Option("--yes", help="Do not ask; needed where nobod
 @app.command("list")
 def list_(*, as_json: Json = False) -> None:
     """List the signing keys, oldest first: pending, active, retired and revoked."""
-    settings = Settings()
-    stored = _read(settings)
-    _print(stored.issuer, stored.ring, settings, as_json=as_json)
+    with administration() as here:
+        _print(here.keys(), as_json=as_json)
 
 
 @app.command()
@@ -60,15 +49,11 @@ def rotate(*, emergency: Emergency = False, dry_run: DryRun = False, as_json: Js
     Every replica signs with it within a second, and no verifier needs a restart. Refused while
     verifiers may not have the pending key yet. EPHEMERA_ALGORITHM says what the next key is for.
     """
-    settings = Settings()
-    if dry_run:
-        stored = _read(settings)
-        told = timeline(stored.ring, algorithm=settings.algorithm, now=instant.read().wall)
-        _print_timeline(stored.issuer, told, as_json=as_json)
-        return
-    with _signing_keys(settings) as keys:
-        ring = keys.rotate(settings.algorithm, now=instant.read().wall, emergency=emergency)
-    _print(keys.issuer, ring, settings, as_json=as_json)
+    with administration() as here:
+        if dry_run:
+            _print_timeline(here.timeline(), as_json=as_json)
+        else:
+            _print(here.rotate(emergency=emergency), as_json=as_json)
 
 
 @app.command()
@@ -83,16 +68,16 @@ def revoke(
     In the place of the active key the pending one signs, within a second; in its place another is
     published. Revoking a revoked key changes nothing.
     """
-    settings = Settings()
-    record = _read(settings).ring.record(kid)
-    typer.echo(_CONSEQUENCES[record.state], err=True)
-    if record.state != State.REVOKED and not yes:
-        if not sys.stdin.isatty():
-            raise typer.BadParameter("nobody is there to ask", param_hint="--yes")
-        typer.confirm(f"Revoke {kid}?", abort=True, err=True)
-    with _signing_keys(settings) as keys:
-        ring = keys.revoke(kid, settings.algorithm, now=instant.read().wall)
-    _print(keys.issuer, ring, settings, as_json=as_json)
+    with administration() as here:
+        states = {key["kid"]: State(key["state"]) for key in here.keys()["keys"]}
+        if kid not in states:
+            raise UnknownKid(kid, tuple(states))
+        typer.echo(_CONSEQUENCES[states[kid]], err=True)
+        if states[kid] != State.REVOKED and not yes:
+            if not sys.stdin.isatty():
+                raise typer.BadParameter("nobody is there to ask", param_hint="--yes")
+            typer.confirm(f"Revoke {kid}?", abort=True, err=True)
+        _print(here.revoke_key(kid), as_json=as_json)
 
 
 _UNTIL = (
@@ -108,43 +93,16 @@ _CONSEQUENCES = {
 }
 
 
-@contextmanager
-def _signing_keys(settings: Settings) -> Iterator[SigningKeys]:
-    with closing(open_database(settings.database_url, create=False)) as database:
-        with database.read() as connection:
-            stored = require_ring(connection)
-        yield SigningKeys(
-            database=database,
-            sealing_keys=open_sealing_keys(database, file=settings.sealing_key_file),
-            issuer=settings.issuer or stored.issuer,
-        )
-
-
-def _read(settings: Settings) -> StoredRing:
-    with (
-        closing(open_database(settings.database_url, create=False)) as database,
-        database.read() as connection,
-    ):
-        return require_ring(connection)
-
-
-def _print(issuer: str, ring: KeyRing, settings: Settings, *, as_json: bool) -> None:
-    earliest = _second(ring.earliest_rotation())
-    due = next_rotation(ring, every=settings.rotate_every)
-    scheduled = None if due is None else _second(due)
-    keys = [_document(record) for record in ring.records]
+def _print(document: Document, *, as_json: bool) -> None:
     if as_json:
-        print_json(
-            {
-                "issuer": issuer,
-                "earliest_rotation": earliest,
-                "next_rotation": scheduled,
-                "keys": keys,
-            }
-        )
+        print_json(document)
         return
+    keys, scheduled = document["keys"], document["next_rotation"]
     print_table(tuple(keys[0]), ([cell or "" for cell in key.values()] for key in keys))
-    console().print(f"Keys of {issuer}; the next rotation is safe from {earliest} on.")
+    console().print(
+        f"Keys of {document['issuer']}; the next rotation is safe from "
+        f"{document['earliest_rotation']} on."
+    )
     console().print(
         "EPHEMERA_ROTATE_EVERY is off: nothing rotates by itself."
         if scheduled is None
@@ -152,35 +110,21 @@ def _print(issuer: str, ring: KeyRing, settings: Settings, *, as_json: bool) -> 
     )
 
 
-def _print_timeline(issuer: str, told: Timeline, *, as_json: bool) -> None:
-    events = [
-        {"at": _second(event.at), "event": event.what, "kid": event.kid, "alg": event.alg}
-        for event in told.events
-    ]
-    earliest = _second(told.earliest)
+def _print_timeline(document: Document, *, as_json: bool) -> None:
     if as_json:
-        print_json(
-            {
-                "issuer": issuer,
-                "now": moment(told.now),
-                "earliest_rotation": earliest,
-                "safe_now": told.gap is None,
-                "timeline": events,
-                "sooner": None if told.gap is None else _gap(told.gap),
-            }
-        )
+        print_json(document)
         return
     print_table(
         ("at", "event", "kid", "alg"),
         (
-            (event["at"] or "", event["event"] or "", event["kid"] or "(new)", event["alg"] or "")
-            for event in events
+            (event["at"], event["event"], event["kid"] or "(new)", event["alg"])
+            for event in document["timeline"]
         ),
     )
-    if told.gap is None:
+    earliest, gap = document["earliest_rotation"], document["sooner"]
+    if gap is None:
         console().print(f"Safe since {earliest}. Nothing was changed.")
         return
-    gap = _gap(told.gap)
     console().print(
         f"Safe from {earliest} on. Sooner, by --emergency, caches filled before "
         f"{gap['published_at']} lack {gap['kid']}: those that heed the document's max-age until "
@@ -190,27 +134,4 @@ def _print_timeline(issuer: str, told: Timeline, *, as_json: bool) -> None:
     )
 
 
-def _gap(gap: Gap) -> dict[str, Any]:
-    return {
-        "kid": gap.kid,
-        "published_at": moment(gap.published_at),
-        "missing_until": _second(gap.heeding_until),
-        "missing_at_most_until": _second(gap.at_most_until),
-    }
-
-
-def _second(seconds: float) -> str | None:
-    """The first whole second from then on."""
-    return moment(math.ceil(seconds))
-
-
-def _document(record: KeyRecord) -> dict[str, str | None]:
-    return {
-        "kid": record.kid,
-        "alg": record.alg,
-        "state": record.state.value,
-        "published_at": moment(record.published_at),
-        "activated_at": moment(record.activated_at),
-        "retired_at": moment(record.retired_at),
-        "revoked_at": moment(record.revoked_at),
-    }
+app.command()(new_sealing_key)

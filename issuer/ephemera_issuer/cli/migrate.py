@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import closing
 from typing import Annotated
 
 import typer
@@ -11,7 +10,7 @@ from ephemera_issuer import database
 from ephemera_issuer.cli.output import Json, print_json
 from ephemera_issuer.database import migration
 from ephemera_issuer.errors import DatabaseMissing
-from ephemera_issuer.settings import Settings
+from ephemera_issuer.recorded import connected
 
 
 def migrate(
@@ -26,7 +25,7 @@ def migrate(
     Several at once take turns. `serve` and `apply` do it by themselves where the database is new
     or a SQLite file; on PostgreSQL, replicas of the older version may still be running.
     """
-    with closing(database.connect(Settings().database_url)) as opened:
+    with connected() as (opened, _):
         try:
             before = database.found(opened)
         except DatabaseMissing:

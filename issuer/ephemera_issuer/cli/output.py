@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -39,10 +38,3 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 def print_json(document: dict[str, Any]) -> None:
     """Print a document whose members keep their names and meaning from version to version."""
     sys.stdout.write(json.dumps(document, indent=2) + "\n")
-
-
-def moment(seconds: float | None) -> str | None:
-    """Unix seconds as an RFC 3339 timestamp in UTC, to the second."""
-    if seconds is None:
-        return None
-    return f"{datetime.fromtimestamp(int(seconds), UTC):%Y-%m-%dT%H:%M:%SZ}"

@@ -3,27 +3,17 @@
 from __future__ import annotations
 
 import math
-from contextlib import closing
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ephemera_client import instant
+from ephemera_issuer.cli.administration import administration
 from ephemera_issuer.cli.clients import known_clients
-from ephemera_issuer.cli.output import Json, moment, print_json
-from ephemera_issuer.database import open_database
-from ephemera_issuer.errors import RevocationRefused
-from ephemera_issuer.revocation.store import cut_off, require_known, revoke_jti
-from ephemera_issuer.rotation import SigningKeys, require_ring
-from ephemera_issuer.sealing_key import open_sealing_keys
-from ephemera_issuer.settings import Settings
-from ephemera_keys.ring import LONGEST_LIFETIME
+from ephemera_issuer.cli.output import Json, print_json
 
 if TYPE_CHECKING:
-    from ephemera_issuer.database import Database
-
-_LONGEST_JTI = 256
+    from ephemera_issuer.admin.documents import Document
 
 
 def revoke(  # noqa: PLR0913 - a parameter for each option
@@ -71,78 +61,58 @@ def revoke(  # noqa: PLR0913 - a parameter for each option
     if issued_before is not None and not many:
         raise typer.BadParameter("goes with --client or --audience", param_hint="--issued-before")
     until = None if issued_before is None else _last_second_before(issued_before)
-    settings = Settings()
-    with closing(open_database(settings.database_url, create=False)) as database:
+    with administration() as here:
         if jti is not None:
-            document, said = _one(database, jti)
+            document = here.revoke_token(jti)
+            said = _one(document)
         elif key is not None:
-            document, said = _signed_by(database, key, settings)
+            document = _signed_by(key, here.revoke_key(key))
+            said = _key(document)
         else:
-            document, said = _many(database, client, audience, until)
+            document = here.revoke_tokens(client=client, audience=audience, until=until)
+            said = _many(document)
     if as_json:
         print_json(document)
     else:
         typer.echo(said)
 
 
-def _one(database: Database, jti: str) -> tuple[dict[str, Any], str]:
-    if not jti or not jti.isprintable() or len(jti) > _LONGEST_JTI:
-        raise RevocationRefused(f"a jti is 1 to {_LONGEST_JTI} printable characters")
-    with database.write() as connection:
-        entry = revoke_jti(connection, jti, now=instant.read().wall)
-    ends = moment(entry.expires_at)
-    said = (
-        f"The token {jti} is revoked, for as long as any token can live: until {ends}.\n"
+def _one(document: Document) -> str:
+    return (
+        f"The token {document['jti']} is revoked, for as long as any token can live: until "
+        f"{document['expires_at']}.\n"
         "Whether there is such a token is not known here."
     )
-    return {"jti": jti, "expires_at": ends}, said
 
 
-def _many(
-    database: Database, client: str | None, audience: str | None, until: int | None
-) -> tuple[dict[str, Any], str]:
-    with database.write() as connection:
-        # Read only now: the turn to write may have been long in coming.
-        now = instant.read().wall
-        require_known(connection, client=client, audience=audience)
-        if until is not None:
-            _check(until, now)
-        entry = cut_off(connection, client=client, audience=audience, now=now, moment=until)
+def _many(document: Document) -> str:
+    client, audience = document["client"], document["audience"]
     whose = " ".join(
         words for words in (client and f"of {client}", audience and f"for {audience}") if words
     )
-    resumed = entry.moment + 1
-    said = f"All tokens {whose} minted up to {moment(entry.moment)} are revoked."
-    if resumed > now:
-        said += (
-            f"\nUntil {moment(resumed)} the token endpoint answers such requests with 503; what it "
+    cut_off, resumed = document["cut_off"], document["minted_again_from"]
+    said = f"All tokens {whose} minted up to {cut_off} are revoked."
+    if (
+        datetime.fromisoformat(resumed).timestamp()
+        == datetime.fromisoformat(cut_off).timestamp() + 1
+    ):
+        return (
+            f"{said}\nUntil {resumed} the token endpoint answers such requests with 503; what it "
             "mints after that is good."
         )
-    else:
-        said += "\nWhat was minted since then is as good as before."
-    document = {
-        "client": client,
-        "audience": audience,
-        "cut_off": moment(entry.moment),
-        "minted_again_from": moment(max(resumed, math.floor(now))),
-    }
-    return document, said
+    return f"{said}\nWhat was minted since then is as good as before."
 
 
-def _signed_by(database: Database, kid: str, settings: Settings) -> tuple[dict[str, Any], str]:
-    with database.read() as connection:
-        stored = require_ring(connection)
-    keys = SigningKeys(
-        database=database,
-        sealing_keys=open_sealing_keys(database, file=settings.sealing_key_file),
-        issuer=settings.issuer or stored.issuer,
+def _signed_by(kid: str, keys: Document) -> Document:
+    state = {key["state"]: key["kid"] for key in keys["keys"]}
+    return {"kid": kid, "active": state["active"], "pending": state["pending"]}
+
+
+def _key(document: Document) -> str:
+    return (
+        f"The key {document['kid']} is revoked, for good, and with it all that it signed.\n"
+        f"{document['active']} signs; {document['pending']} is published to sign next."
     )
-    ring = keys.revoke(kid, settings.algorithm, now=instant.read().wall)
-    said = (
-        f"The key {kid} is revoked, for good, and with it all that it signed.\n"
-        f"{ring.active.kid} signs; {ring.pending.kid} is published to sign next."
-    )
-    return {"kid": kid, "active": ring.active.kid, "pending": ring.pending.kid}, said
 
 
 def _last_second_before(text: str) -> int:
@@ -156,16 +126,3 @@ def _last_second_before(text: str) -> int:
             param_hint="--issued-before",
         )
     return math.ceil(time.timestamp()) - 1
-
-
-def _check(until: int, now: float) -> None:
-    if until >= now:
-        raise RevocationRefused(
-            "the time lies ahead: leave --issued-before out to revoke what was minted up to now, "
-            "and use `ephemera clients disable` against what will be"
-        )
-    if until < now - LONGEST_LIFETIME:
-        raise RevocationRefused(
-            f"what was minted before {moment(until + 1)} has expired: no token lives for longer "
-            f"than {LONGEST_LIFETIME} s"
-        )

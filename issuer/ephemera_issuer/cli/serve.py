@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from ephemera_client import instant
+from ephemera_issuer.admin.api import admin_routes
 from ephemera_issuer.app import create_app
-from ephemera_issuer.development import following
+from ephemera_issuer.audit.actor import ISSUER
+from ephemera_issuer.audit.opening import opened_audit
 from ephemera_issuer.ending import Ending
 from ephemera_issuer.errors import SettingsInvalid
 from ephemera_issuer.hardening import harden
@@ -19,10 +21,11 @@ from ephemera_issuer.limits import limits
 from ephemera_issuer.logs import configure_logs
 from ephemera_issuer.metrics.memory import Tallies
 from ephemera_issuer.observation import observing
+from ephemera_issuer.possession import nonces_of
 from ephemera_issuer.private import create_private_app
 from ephemera_issuer.reception import Reception, reception
 from ephemera_issuer.rotator import Rotator
-from ephemera_issuer.server import Entrance, listen, run
+from ephemera_issuer.server import Served, listen, run
 from ephemera_issuer.settings import IN_MEMORY, Settings, is_loopback
 from ephemera_issuer.snapshot import open_keeper
 from ephemera_issuer.spent import opened_ledger
@@ -85,6 +88,13 @@ def serve(  # noqa: PLR0913 - a parameter for each option
             metavar="PERIOD", help="How often the next key is to sign: 24h, 90m, 7d, or off."
         ),
     ] = None,
+    dpop_nonce: Annotated[
+        str | None,
+        typer.Option(
+            metavar="off|required",
+            help="Whether DPoP proofs must hold a nonce of this issuer: off by default.",
+        ),
+    ] = None,
     workers: Annotated[
         int | None, typer.Option(metavar="N", help="How many processes answer: 1 by default.")
     ] = None,
@@ -102,11 +112,32 @@ def serve(  # noqa: PLR0913 - a parameter for each option
             help="Hosts of a private network whose issuer identifier may be plain http.",
         ),
     ] = None,
+    audit: Annotated[
+        str | None,
+        typer.Option(
+            metavar="off|file:DIR|database",
+            help="Where a record is kept of every mint, refusal and change.",
+        ),
+    ] = None,
+    audit_when_behind: Annotated[
+        str | None,
+        typer.Option(
+            metavar="slow|stop",
+            help="When records cannot be written: let requests wait, or refuse them at once.",
+        ),
+    ] = None,
+    audit_before_answer: Annotated[
+        bool | None,
+        typer.Option(
+            "--audit-before-answer", help="Send no token before its record is on the disk."
+        ),
+    ] = None,
     private_listen: Annotated[
         str | None,
         typer.Option(
             metavar="HOST:PORT",
-            help="Where metrics are, apart from callers: 127.0.0.1:8701 by default, or off.",
+            help="Where metrics and the admin API are, apart from callers: 127.0.0.1:8701 by "
+            "default, or off.",
         ),
     ] = None,
     log_format: Annotated[
@@ -191,9 +222,13 @@ def serve(  # noqa: PLR0913 - a parameter for each option
         "replay_ca_file": replay_ca_file,
         "algorithm": algorithm,
         "rotate_every": rotate_every,
+        "dpop_nonce": dpop_nonce,
         "workers": workers,
         "tls_ends_in_front": tls_ends_in_front,
         "unencrypted_hosts": unencrypted_hosts,
+        "audit": audit,
+        "audit_when_behind": audit_when_behind,
+        "audit_before_answer": audit_before_answer,
         "private_listen": private_listen,
         "log_format": log_format,
         "log_level": log_level,
@@ -269,6 +304,9 @@ def serve_with(settings: Settings, *, timing: Timing = CONTRACT) -> None:
 
 
 def _develop(settings: Settings, file: Path, *, secrets_dir: Path) -> None:
+    # Reading registry files takes what nothing else here needs.
+    from ephemera_issuer.development import following  # noqa: PLC0415
+
     with (
         _listening(settings) as place,
         _opened(settings, place, CONTRACT) as app,
@@ -293,34 +331,28 @@ class _Place(NamedTuple):
     issuer: str
     tallies: Tallies
     reception: Reception
+    private_reception: Reception
 
     def announce(self) -> None:
-        at = _url(self.listener, self.reception)
+        public = _url(self.listener, self.reception)
         privately = (
             f", private listener on {_url(self.private, self.private_reception)}"
             if self.private
             else ""
         )
-        typer.echo(f"ephemera: serving {self.issuer} (listening on {at}){privately}")
-
-    @property
-    def private_reception(self) -> Reception:
-        """The same; on loopback plain HTTP, where no name of the certificate's leads."""
-        if self.private is not None and is_loopback(self.private.getsockname()[0]):
-            return replace(self.reception, certificate=None)
-        return self.reception
+        typer.echo(f"ephemera: serving {self.issuer} (listening on {public}){privately}")
 
     def serve(self, app: _App, *, ready: Callable[[], None], leash: int | None = None) -> None:
         private = None
         if self.private is not None:
-            private = Entrance(app.private, self.private, self.private_reception)
+            private = Served(app.private, self.private, self.private_reception)
         run(
             app.asgi,
             self.listener,
+            reception=self.reception,
             ready=ready,
             ending=app.ending,
             leash=leash,
-            reception=self.reception,
             private=private,
         )
 
@@ -328,28 +360,33 @@ class _Place(NamedTuple):
 @contextlib.contextmanager
 def _listening(settings: Settings) -> Iterator[_Place]:
     harden()
+    plain = settings.tls_or_meant_without
     received = reception(settings)
-    reached = settings.tls_or_meant_without
     with contextlib.ExitStack() as stack:
-        listener = stack.enter_context(listen(settings.address, tls_ends_in_front=reached))
+        listener = stack.enter_context(listen(settings.address, tls_ends_in_front=plain))
         private = None
+        privately = received
         if (address := settings.private_address) is not None:
             private = stack.enter_context(
-                listen(address, tls_ends_in_front=reached, setting="EPHEMERA_PRIVATE_LISTEN")
+                listen(address, tls_ends_in_front=plain, setting="EPHEMERA_PRIVATE_LISTEN")
             )
+            if is_loopback(address.host):
+                # Those who scrape it there know no name that a certificate could be for.
+                privately = replace(received, certificate=None)
         yield _Place(
             listener,
             private,
             settings.issuer_at(listener.getsockname()[1]),
             Tallies(settings.workers),
             received,
+            privately,
         )
 
 
-def _url(listener: socket.socket, reception: Reception) -> str:
+def _url(listener: socket.socket, received: Reception) -> str:
     host, port = listener.getsockname()[:2]
     literal = f"[{host}]" if ":" in host else host
-    scheme = "http" if reception.certificate is None else "https"
+    scheme = "http" if received.certificate is None else "https"
     return f"{scheme}://{literal}:{port}"
 
 
@@ -358,8 +395,15 @@ def _opened(
     settings: Settings, place: _Place, timing: Timing, *, worker: int = 0
 ) -> Iterator[_App]:
     with (
+        opened_audit(settings, by=ISSUER, clock=instant.read) as audit,
         contextlib.closing(
-            open_keeper(settings, issuer=place.issuer, clock=instant.read, timing=timing)
+            open_keeper(
+                settings,
+                issuer=place.issuer,
+                clock=instant.read,
+                timing=timing,
+                recorder=audit and audit.trail,
+            )
         ) as keeper,
         opened_ledger(
             settings.replay_url,
@@ -384,9 +428,18 @@ def _opened(
             jwks_uri_hosts=settings.jwks_uri_hosts,
             background=[rotator.run],
             ending=ending,
+            auditor=audit and audit.auditor,
+            dpop_nonces=nonces_of(settings, keeper.keys.sealing_keys),
             observers=observation.observers,
             limits=limits(settings),
             proxies=place.reception.proxies,
         )
-        private = create_private_app(routes=[observation.metrics(keeper)])
+        administered = admin_routes(
+            keeper,
+            issuer=place.issuer,
+            ledger=observation.counted(ledger),
+            algorithm=settings.algorithm,
+            rotate_every=settings.rotate_every,
+        )
+        private = create_private_app(routes=[observation.metrics(keeper), *administered])
         yield _App(observation.public(public), observation.private(private), keeper, ending)

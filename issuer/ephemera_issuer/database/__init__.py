@@ -11,10 +11,19 @@ from pathlib import Path
 
 from ephemera_issuer.database import migration, sqlite
 from ephemera_issuer.database.sqlite import IN_MEMORY
-from ephemera_issuer.database.transactions import Database
+from ephemera_issuer.database.transactions import Database, Recorder
 from ephemera_issuer.errors import DatabaseMissing, DatabaseOutdated, SettingsInvalid
 
-__all__ = ["IN_MEMORY", "Database", "connect", "found", "make_room", "open_database", "prepare"]
+__all__ = [
+    "IN_MEMORY",
+    "Database",
+    "Recorder",
+    "connect",
+    "found",
+    "make_room",
+    "open_database",
+    "prepare",
+]
 
 
 def open_database(url: str, *, create: bool) -> Database:

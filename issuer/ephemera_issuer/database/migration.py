@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from alembic import command
-from alembic.config import Config
-from alembic.script import ScriptDirectory
 from sqlalchemy import inspect, text
 
+from ephemera_issuer.database.transactions import note
 from ephemera_issuer.errors import DatabaseTooNew, DatabaseUnusable
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+    from alembic.script import ScriptDirectory
     from sqlalchemy import Connection
 
 _SCRIPTS = Path(__file__).parent.parent / "migrations"
 _OURS = {"alembic_version", "state"}
+_KEPT = {"audit"}
+"""What stays while a backup takes the place of everything else."""
 
 
 class Tables(NamedTuple):
@@ -26,6 +28,13 @@ class Tables(NamedTuple):
 
     names: Collection[str]
     revisions: Collection[str]
+
+
+class Migrated(NamedTuple):
+    """The revision that tables were of, None where there were none, and that they are of now."""
+
+    before: str | None
+    after: str
 
 
 class Step(NamedTuple):
@@ -37,9 +46,7 @@ class Step(NamedTuple):
 
 def head() -> str:
     """The revision of this version's tables."""
-    newest = _scripts().get_current_head()
-    assert newest is not None  # noqa: S101 - there are revisions, and one line of them
-    return newest
+    return _revisions()[-1]
 
 
 def is_current(revision: str) -> bool:
@@ -49,7 +56,7 @@ def is_current(revision: str) -> bool:
 
 def is_known(revision: object) -> bool:
     """Whether this version has heard of the revision."""
-    return revision in {known.revision for known in _scripts().walk_revisions()}
+    return revision in _revisions()
 
 
 def steps(revision: str | None) -> list[Step]:
@@ -73,7 +80,7 @@ def revision_of(found: Tables, *, location: str) -> str | None:
         DatabaseTooNew: It is none that this version knows.
         DatabaseUnusable: They are not Ephemera's.
     """
-    if not found.names:
+    if not set(found.names) - _KEPT:
         return None
     if not set(found.names) >= _OURS:
         raise DatabaseUnusable(f"{location}: holds tables of another program")
@@ -93,14 +100,31 @@ def upgrade(connection: Connection, *, location: str, to: str = "head") -> None:
     Raises:
         DatabaseTooNew: A newer version did so meanwhile.
     """
-    if revision_of(tables(connection), location=location) and connection.dialect.name != "sqlite":
+    before = revision_of(tables(connection), location=location)
+    if before and connection.dialect.name != "sqlite":
         # Readers begin with this table. Whoever has it has all of them, so none waits in a circle.
         connection.execute(text("LOCK TABLE state IN ACCESS EXCLUSIVE MODE"))
+    from alembic import command  # noqa: PLC0415 - as in _scripts
+    from alembic.config import Config  # noqa: PLC0415
+
     config = Config()
     config.set_main_option("script_location", str(_SCRIPTS).replace("%", "%%"))
     config.attributes["connection"] = connection
     command.upgrade(config, to)
+    after = head() if to == "head" else to
+    if before != after:
+        note(connection, Migrated(before, after))
+
+
+@cache
+def _revisions() -> list[str]:
+    # By the names of their files, which begin with them: a database that is up to date, as at
+    # nearly every start, is then known to be so without Alembic.
+    return sorted(file.name.partition("_")[0] for file in (_SCRIPTS / "versions").glob("[0-9]*.py"))
 
 
 def _scripts() -> ScriptDirectory:
+    # It takes as long to load as all of the database.
+    from alembic.script import ScriptDirectory  # noqa: PLC0415
+
     return ScriptDirectory(str(_SCRIPTS))

@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import SQLAlchemyError
 
 from ephemera_issuer import database_url
-from ephemera_issuer.database.transactions import WRITES, Database
+from ephemera_issuer.database.transactions import APPENDS, WRITES, Database
 from ephemera_issuer.errors import DatabaseUnusable
 from ephemera_issuer.settings import is_loopback
 
@@ -140,9 +140,12 @@ def _engine(server: database_url.Server) -> Engine:
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
-        if connection.get_execution_options().get(WRITES):
+        options = connection.get_execution_options()
+        if options.get(WRITES):
             connection.exec_driver_sql(_LIMITS + _DURABLE)
             connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_ALONE})")
+        elif options.get(APPENDS):
+            connection.exec_driver_sql(_LIMITS + _DURABLE)
         else:
             connection.exec_driver_sql(_LIMITS)
 

@@ -12,7 +12,13 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.pool import QueuePool, StaticPool
 
 from ephemera_issuer.database.migration import Tables
-from ephemera_issuer.database.transactions import WRITES, Database, in_words, is_busy
+from ephemera_issuer.database.transactions import (
+    APPENDS,
+    WRITES,
+    Database,
+    in_words,
+    is_busy,
+)
 from ephemera_issuer.errors import DatabaseMissing, DatabaseUnusable
 
 if TYPE_CHECKING:
@@ -126,7 +132,8 @@ def _engine(path: Path | None) -> Engine:
     def begin(connection: Connection) -> None:
         # A deferred transaction that turns into a writer can fail at once where another wrote
         # since; one that begins as a writer waits its turn.
-        writes = connection.get_execution_options()[WRITES]
+        options = connection.get_execution_options()
+        writes = options[WRITES] or options.get(APPENDS)
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     return engine

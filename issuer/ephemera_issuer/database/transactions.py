@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolExhausted
@@ -13,7 +13,7 @@ from sqlalchemy.exc import TimeoutError as PoolExhausted
 from ephemera_issuer.errors import DatabaseUnreachable, DatabaseUnusable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from sqlalchemy import Connection, Engine
@@ -21,12 +21,35 @@ if TYPE_CHECKING:
 
 WRITES = "ephemera_writes"
 """The execution option that tells a connection's events which kind of transaction it begins."""
+APPENDS = "ephemera_appends"
+"""The same for one that only adds, and of which nobody needs to be told."""
+
+_NOTES = "ephemera_notes"
 
 # What SQLite says of a disk that has no room is often no more than this.
 _DISK = {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN}
 
 _AWAY = {"08", "53", "57"}
 """Classes of SQLSTATE: no connection, no room for another one, an operator stepped in."""
+
+
+class Recorder(Protocol):
+    """Keeps a record of what write transactions do."""
+
+    def before_commit(self, connection: Connection, events: Sequence[object]) -> None:
+        """Record what is about to be committed; what this raises undoes the transaction."""
+        ...
+
+    def not_committed(self, events: Sequence[object]) -> None:
+        """Take note that what was recorded last has not happened after all."""
+        ...
+
+
+def note(connection: Connection, event: object) -> None:
+    """Say what the transaction of `connection` does, for the recorder of its database."""
+    notes = connection.get_execution_options().get(_NOTES)
+    if notes is not None:
+        notes.append(event)
 
 
 class Database:
@@ -39,6 +62,7 @@ class Database:
         path: Its file; None in memory, and on a server.
         remote: Whether it is on a server, which may be away, and which other machines share.
         closed: Whether `close` has been called.
+        recorder: Whoever records what is written, if anybody does.
     """
 
     def __init__(
@@ -54,8 +78,10 @@ class Database:
         self.path = path
         self.remote = remote
         self.closed = False
+        self.recorder: Recorder | None = None
         self._reading = reading.execution_options(**{WRITES: False})
         self._writing = writing.execution_options(**{WRITES: True})
+        self._appending = writing.execution_options(**{WRITES: False, APPENDS: True})
         # In memory there is one connection, so transactions take turns; the others have a pool.
         self._turn = threading.Lock() if self.in_memory else contextlib.nullcontext()
 
@@ -80,8 +106,29 @@ class Database:
 
         Raises:
             DatabaseUnusable: the database did not answer, or nothing could be written.
+            AuditNotWritten: no record could be made of it, so it is undone as well.
         """
-        with self._transaction(self._writing) as connection:
+        recorded: list[object] = []
+        try:
+            with self._transaction(self._writing) as connection:
+                notes: list[object] = []
+                yield connection.execution_options(**{_NOTES: notes})
+                if notes and self.recorder is not None:
+                    self.recorder.before_commit(connection, notes)
+                    recorded = notes
+        except BaseException:
+            if recorded and self.recorder is not None:
+                self.recorder.not_committed(recorded)
+            raise
+
+    @contextlib.contextmanager
+    def append(self) -> Iterator[Connection]:
+        """One transaction that only adds: nobody is told, and on a server it is not alone.
+
+        Raises:
+            DatabaseUnusable: the database did not answer, or nothing could be written.
+        """
+        with self._transaction(self._appending) as connection:
             yield connection
 
     @contextlib.contextmanager

@@ -9,10 +9,11 @@ import anyio.to_thread
 import structlog
 from starlette.responses import Response
 
+from ephemera_issuer.audit.actor import acting_as
 from ephemera_issuer.edge import Current
 from ephemera_issuer.edge.errors import NO_STORE
 from ephemera_issuer.edge.presented import fresh
-from ephemera_issuer.errors import DatabaseUnusable, RequestRefused, Unavailable
+from ephemera_issuer.errors import AuditNotWritten, DatabaseUnusable, RequestRefused, Unavailable
 from ephemera_issuer.issued import recognise
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ class Revoking(Current, Protocol):
 
         Raises:
             DatabaseUnusable: Nobody knows whether it was done.
+            AuditNotWritten: It was not done.
         """
         ...
 
@@ -60,7 +62,8 @@ def revocation(keeper: Revoking, *, issuer: str, clock: Clock) -> Answer:
 
 async def _revoke(keeper: Revoking, token: IssuedToken, turns: anyio.CapacityLimiter) -> None:
     try:
-        await anyio.to_thread.run_sync(keeper.revoke, token, limiter=turns)
-    except DatabaseUnusable as error:
+        with acting_as(f"client:{token.client_id}"):
+            await anyio.to_thread.run_sync(keeper.revoke, token, limiter=turns)
+    except (DatabaseUnusable, AuditNotWritten) as error:
         structlog.get_logger().error("revocation_not_written", reason=str(error))
         raise Unavailable("the revocation cannot be written") from error

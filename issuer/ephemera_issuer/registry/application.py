@@ -12,11 +12,12 @@ from ephemera_issuer.registry.secrets import settling
 from ephemera_issuer.registry.store import read_registry, write_changes
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from ephemera_issuer.database import Database
     from ephemera_issuer.registry.declarations import Declarations
+    from ephemera_issuer.registry.entries import Registry
     from ephemera_issuer.registry.secrets import SecretsDirectory
 
 
@@ -26,6 +27,27 @@ class Applied(NamedTuple):
     changes: tuple[Change, ...]
     version: int
     secret_files: Mapping[str, Path]
+
+
+def change(
+    database: Database,
+    plan: Callable[[Registry], Sequence[Change]],
+    *,
+    dry_run: bool = False,
+) -> Applied:
+    """Write what `plan` makes of the registry, in the transaction that it was read in.
+
+    Whatever `plan` raises, nothing is written. A dry run reads, and asks `plan` as well.
+
+    Raises:
+        DatabaseUnusable: Nothing could be written.
+    """
+    with database.read() if dry_run else database.write() as connection:
+        registry = read_registry(connection)
+        changes = tuple(plan(registry))
+        writing = changes and not dry_run
+        version = write_changes(connection, changes) if writing else registry.version
+    return Applied(changes, version, {})
 
 
 def apply(
@@ -47,7 +69,7 @@ def apply(
         registry = read_registry(connection)
         changes, without_secret = difference(declared, registry, prune=prune)
         hashes = _make_secrets(without_secret, secrets)
-        changes = tuple(_with_secret(change, hashes) for change in changes)
+        changes = with_secrets(changes, hashes)
         version = write_changes(connection, changes) if changes else registry.version
     files = {client: secrets.file(client) for client in hashes} if secrets else {}
     return Applied(changes, version, files)
@@ -60,6 +82,11 @@ def _make_secrets(clients: Sequence[str], secrets: SecretsDirectory | None) -> M
             "say where it should go with --secrets-dir"
         )
     return {client: secrets.prepare(client) for client in clients} if secrets else {}
+
+
+def with_secrets(changes: Sequence[Change], hashes: Mapping[str, bytes]) -> tuple[Change, ...]:
+    """Give the clients named in `hashes` their first secret, by its digest."""
+    return tuple(_with_secret(change, hashes) for change in changes)
 
 
 def _with_secret(change: Change, hashes: Mapping[str, bytes]) -> Change:

@@ -47,6 +47,7 @@ class AudienceDeclaration:
     max_lifetime: int
     single_use: bool
     introspected_by: frozenset[str]
+    dpop_required: bool
     disabled: bool | None
     place: Place
 
@@ -79,9 +80,20 @@ class GrantDeclaration:
 
 
 @dataclass(frozen=True, slots=True)
+class AdminDeclaration:
+    """An `[[admins]]` entry; `keys` were read from `jwks_files`."""
+
+    id: str
+    jwks_files: tuple[Path, ...]
+    keys: tuple[ClientKey, ...]
+    place: Place
+
+
+@dataclass(frozen=True, slots=True)
 class Declarations:
     """All that one file or one directory of files declares; grants by (client, audience)."""
 
     audiences: Mapping[str, AudienceDeclaration]
     clients: Mapping[str, ClientDeclaration]
     grants: Mapping[tuple[str, str], GrantDeclaration]
+    admins: Mapping[str, AdminDeclaration]

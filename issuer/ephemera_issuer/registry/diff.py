@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from ephemera_issuer.errors import Problem, RegistryInvalid
 from ephemera_issuer.registry.entries import (
     MOST_CREDENTIALS,
+    Admin,
     Audience,
     Client,
     Entry,
@@ -35,7 +36,7 @@ class Change(NamedTuple):
 
 
 class Difference(NamedTuple):
-    """What makes the registry match: audiences, clients, grants, each in alphabetical order.
+    """What makes the registry match: audiences, clients, grants, admins, each in their order.
 
     `without_secret` names the clients that must be given a first secret.
     """
@@ -53,13 +54,15 @@ def difference(declared: Declarations, registry: Registry, *, prune: bool) -> Di
 
     Raises:
         RegistryInvalid: Entries that name an unknown audience, client or scope; a client that
-            would have too many credentials.
+            would have too many credentials; an administrator of whom too many keys are declared;
+            the last administrator would be removed.
     """
     wanted = _wanted(declared, registry, prune=prune)
     problems = [
         *_strangers(declared, wanted),
         *_crowded(declared, wanted),
         *_dangling(declared, wanted),
+        *_unadministered(declared, registry, wanted),
     ]
     if problems:
         raise RegistryInvalid(problems)
@@ -68,6 +71,7 @@ def difference(declared: Declarations, registry: Registry, *, prune: bool) -> Di
             *_changes(registry.audiences, wanted.audiences),
             *_changes(registry.clients, wanted.clients),
             *_changes(registry.grants, wanted.grants),
+            *_changes(registry.admins, wanted.admins),
         ),
         tuple(
             id_ for id_ in sorted(wanted.clients) if TO_BE_MADE in wanted.clients[id_].secret_hashes
@@ -86,6 +90,7 @@ def _wanted(declared: Declarations, registry: Registry, *, prune: bool) -> Regis
             audience.single_use,
             disabled,
             audience.introspected_by,
+            audience.dpop_required,
         )
     clients = {} if prune else dict(registry.clients)
     for client in declared.clients.values():
@@ -93,7 +98,16 @@ def _wanted(declared: Declarations, registry: Registry, *, prune: bool) -> Regis
     grants = {} if prune else dict(registry.grants)
     for key, grant in declared.grants.items():
         grants[key] = Grant(grant.client, grant.audience, grant.scopes, grant.max_lifetime)
-    return Registry(audiences=audiences, clients=clients, grants=grants, version=registry.version)
+    admins = {} if prune else dict(registry.admins)
+    for admin in declared.admins.values():
+        admins[admin.id] = Admin(admin.id, admin.keys)
+    return Registry(
+        audiences=audiences,
+        clients=clients,
+        grants=grants,
+        version=registry.version,
+        admins=admins,
+    )
 
 
 def _client(declared: ClientDeclaration, known: Client | None) -> Client:
@@ -130,6 +144,33 @@ def _crowded(declared: Declarations, wanted: Registry) -> Iterator[Problem]:
                 f"{MOST_CREDENTIALS} is the most: leave one out, or drop a secret with "
                 "`ephemera clients drop-secret`",
             )
+    for admin in declared.admins.values():
+        if len(admin.keys) > MOST_CREDENTIALS:
+            yield admin.place.problem(
+                "jwks_file", f"has {len(admin.keys)} keys, and {MOST_CREDENTIALS} is the most"
+            )
+
+
+def _unadministered(
+    declared: Declarations, registry: Registry, wanted: Registry
+) -> Iterator[Problem]:
+    """An issuer that had an administrator keeps one, whatever is pruned."""
+    if registry.admins and not wanted.admins:
+        last = ", ".join(sorted(registry.admins))
+        yield Problem(
+            _somewhere(declared),
+            None,
+            "admins",
+            f"would remove the last administrator ({last}): declare one, this or another",
+        )
+
+
+def _somewhere(declared: Declarations) -> str:
+    """A file to name where the problem is what no file says."""
+    for kind in (declared.audiences, declared.clients, declared.grants):
+        for declaration in kind.values():
+            return declaration.place.file
+    return "registry"
 
 
 def _dangling(declared: Declarations, wanted: Registry) -> Iterator[Problem]:

@@ -1,4 +1,4 @@
-"""The registry in memory: audiences, clients and the grants between them."""
+"""The registry in memory: audiences, clients, the grants between them, and administrators."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ class Audience:
     `id` is its identifier (RFC 8707 §2) and the `aud` of its tokens; `max_lifetime` is in seconds;
     `single_use` is announced to callers, the API's own verifier is what enforces it. A disabled
     audience gets no tokens. `introspected_by` are the clients that may introspect its tokens.
+    Where `dpop_required`, every token is bound to its sender's key (RFC 9449).
     """
 
     id: str
@@ -32,6 +33,7 @@ class Audience:
     single_use: bool
     disabled: bool
     introspected_by: frozenset[str] = frozenset()
+    dpop_required: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +88,18 @@ class Grant:
     max_lifetime: int
 
 
-Entry: TypeAlias = Audience | Client | Grant
+@dataclass(frozen=True, slots=True)
+class Admin:
+    """Who may administer the issuer over HTTP; only files that are applied locally make one.
+
+    An administrator and a client of one name are two, and neither can stand for the other.
+    """
+
+    id: str
+    keys: tuple[ClientKey, ...]
+
+
+Entry: TypeAlias = Audience | Client | Grant | Admin
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,3 +110,4 @@ class Registry:
     clients: Mapping[str, Client]
     grants: Mapping[tuple[str, str], Grant]
     version: int
+    admins: Mapping[str, Admin] = field(default_factory=dict)

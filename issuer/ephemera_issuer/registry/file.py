@@ -1,4 +1,4 @@
-"""Registry files: TOML with `[[audiences]]`, `[[clients]]` and `[[grants]]`, read strictly.
+"""Registry files: TOML with the arrays of tables that `schema` knows, read strictly.
 
 Every problem of every file is found before any is reported; an unknown key is one.
 """

@@ -1,4 +1,4 @@
-"""A client's public keys in a file that the registry file names (RFC 7517 §5)."""
+"""Public keys in a file that the registry file names, or in a document (RFC 7517 §5)."""
 
 from __future__ import annotations
 
@@ -35,8 +35,21 @@ def read_keys(path: Path) -> tuple[ClientKey, ...]:
             "holds a private key: only its owner may have it, replace it if others have seen it; "
             "`python -m ephemera_client keygen` writes the public half to a file of its own"
         )
+    try:
+        document = strict_json(content)
+    except ValueError as error:
+        raise ValueError(f"is no JWK Set: {error}") from None
+    return parse_keys(document)
+
+
+def parse_keys(document: object) -> tuple[ClientKey, ...]:
+    """Take the keys of a JWK Set, as `read_keys` does.
+
+    Raises:
+        ValueError: With a sentence for its author that quotes nothing of it.
+    """
     keys: list[ClientKey] = []
-    for index, members in enumerate(_members(content)):
+    for index, members in enumerate(_members(document)):
         try:
             keys.append(ClientKey.parse(members))
         except JwkInvalid as error:
@@ -44,11 +57,7 @@ def read_keys(path: Path) -> tuple[ClientKey, ...]:
     return tuple(keys)
 
 
-def _members(content: bytes) -> list[dict[str, Any]]:
-    try:
-        document = strict_json(content)
-    except ValueError as error:
-        raise ValueError(f"is no JWK Set: {error}") from None
+def _members(document: object) -> list[dict[str, Any]]:
     keys = document.get("keys") if isinstance(document, dict) else None
     if not isinstance(keys, list) or not all(isinstance(key, dict) for key in keys):
         raise ValueError('is no JWK Set, which is {"keys": [...]}')

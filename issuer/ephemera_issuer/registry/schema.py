@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ephemera_issuer.policy import MAXIMUM_LIFETIME
 from ephemera_issuer.registry import syntax
 from ephemera_issuer.registry.declarations import (
+    AdminDeclaration,
     AudienceDeclaration,
     ClientDeclaration,
     GrantDeclaration,
@@ -16,7 +17,7 @@ from ephemera_issuer.registry.declarations import (
 from ephemera_issuer.registry.jwks_file import read_keys
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
     from ephemera_issuer.errors import Problem
     from ephemera_issuer.registry.entries import ClientKey
@@ -47,24 +48,44 @@ def _nothing_more(*_: object) -> tuple[()]:
     return ()
 
 
+def _binding(_: object, values: dict[str, Any], _place: Place) -> tuple[()]:
+    values["dpop_required"] = values.pop("dpop", False)
+    return ()
+
+
+def credential_problems(given: Collection[str], *, keys: str, place: Place) -> Iterator[Problem]:
+    """What is wrong with the kinds of credential `given` to a client; `keys` names its own keys."""
+    if not {"secret", keys, "jwks_uri"} & set(given):
+        yield place.problem("", f"needs a credential: secret, {keys} or jwks_uri")
+    if {keys, "jwks_uri"} <= set(given):
+        yield place.problem("jwks_uri", f"cannot stand beside {keys}: keys come from one place")
+
+
+def kid_problems(keys: Collection[ClientKey], *, name: str, place: Place) -> Iterator[Problem]:
+    """Keys of one owner that cannot be told apart."""
+    if len({key.key.kid for key in keys}) < len(keys):
+        yield place.problem(name, "two keys have the same kid")
+
+
 def _credentials(
     entry: Mapping[str, object], values: dict[str, Any], place: Place
 ) -> Iterator[Problem]:
     """Read a client's keys; it has a secret, or keys of one source, or moves between the two."""
-    if not entry.keys() & {"secret", "jwks_file", "jwks_uri"}:
-        yield place.problem("", "needs a credential: secret, jwks_file or jwks_uri")
-    if {"jwks_file", "jwks_uri"} <= entry.keys():
-        yield place.problem("jwks_uri", "cannot stand beside jwks_file: keys come from one place")
+    yield from credential_problems(entry.keys(), keys="jwks_file", place=place)
+    yield from _keys(entry, values, place)
+
+
+def _keys(_entry: Mapping[str, object], values: dict[str, Any], place: Place) -> Iterator[Problem]:
+    """Read the keys in the files that are named; their kids are different ones."""
     keys: list[ClientKey] = []
     folder = Path(place.file).parent
-    names = values.pop("jwks_file", ())
+    names = values.pop("jwks_file", None) or ()
     for name in names:
         try:
             keys += read_keys(folder / name)
         except ValueError as error:
             yield place.problem("jwks_file", f"{name}: {error}")
-    if len({key.key.kid for key in keys}) < len(keys):
-        yield place.problem("jwks_file", "two keys have the same kid")
+    yield from kid_problems(keys, name="jwks_file", place=place)
     values["jwks_files"] = tuple(folder / name for name in names)
     values["keys"] = tuple(keys)
 
@@ -77,11 +98,12 @@ ENTRIES: Mapping[str, Entries] = {
             "max_lifetime": Field(syntax.lifetime, default=MAXIMUM_LIFETIME),
             "single_use": Field(syntax.flag, default=True),
             "introspected_by": Field(syntax.clients, default=frozenset()),
+            "dpop": Field(syntax.dpop, default=False),
             "disabled": Field(syntax.flag),
         },
         AudienceDeclaration,
         ("id",),
-        _nothing_more,
+        _binding,
     ),
     "clients": Entries(
         {
@@ -105,5 +127,14 @@ ENTRIES: Mapping[str, Entries] = {
         GrantDeclaration,
         ("client", "audience"),
         _nothing_more,
+    ),
+    "admins": Entries(
+        {
+            "id": Field(syntax.client_id, required=True),
+            "jwks_file": Field(syntax.file_names, required=True),
+        },
+        AdminDeclaration,
+        ("id",),
+        _keys,
     ),
 }

@@ -18,7 +18,7 @@ from ephemera_issuer.errors import DatabaseUnusable, SecretFileProblem
 from ephemera_issuer.registry.store import read_registry
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping
     from pathlib import Path
 
     from sqlalchemy import Connection
@@ -79,11 +79,46 @@ class SecretsDirectory:
         file = self.file(client)
         try:
             self._path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if not file.exists() or _digest(file.read_bytes().strip()) in live:
+            if not file.exists() or digest(file.read_bytes().strip()) in live:
                 return self._write(client)
         except OSError as error:
             raise SecretFileProblem(f"{error.filename or file}: {error.strerror}") from error
         raise SecretFileProblem(f"{file}: holds no live secret of this client; move it away")
+
+    @contextlib.contextmanager
+    def receiving(self, client: str) -> Iterator[Callable[[str], Path]]:
+        """Make room for a secret that an issuer elsewhere makes for a client.
+
+        What the block is given writes it, in place of the client's file. Without that, everything
+        is as it was.
+
+        Raises:
+            SecretFileProblem: There is no room, so that none should be made; or it cannot be
+                written after all, and is in force all the same.
+        """
+        file, provisional = self.file(client), self._path / f"{client}{_NEW}"
+        try:
+            self._path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            descriptor = os.open(provisional, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+        except OSError as error:
+            raise SecretFileProblem(f"{provisional}: {error.strerror}") from error
+
+        def write(secret: str) -> Path:
+            try:
+                os.write(descriptor, secret.encode())
+                os.fsync(descriptor)
+                provisional.replace(file)
+            except OSError as error:
+                raise SecretFileProblem(
+                    f"{file}: {error.strerror}; the newest secret of {client} is lost: drop it"
+                ) from error
+            return file
+
+        try:
+            yield write
+        finally:
+            os.close(descriptor)
+            provisional.unlink(missing_ok=True)
 
     def settle(self, clients: Mapping[str, Client]) -> None:
         """Keep the provisional files whose secrets were committed, and delete the others.
@@ -99,7 +134,7 @@ class SecretsDirectory:
             committed = False
             try:
                 committed = bool(
-                    client and _digest(provisional.read_bytes()) in client.secret_hashes
+                    client and digest(provisional.read_bytes()) in client.secret_hashes
                 )
                 if client and committed:
                     provisional.replace(self.file(client.id))
@@ -110,7 +145,7 @@ class SecretsDirectory:
                 raise SecretFileProblem(f"{provisional}: {error.strerror}{advice}") from error
 
     def _write(self, client: str) -> bytes:
-        secret = secrets.token_urlsafe(_SECRET_BYTES).encode()
+        secret = generate()
         descriptor = os.open(
             self._path / f"{client}{_NEW}", os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600
         )
@@ -123,7 +158,7 @@ class SecretsDirectory:
             os.fsync(directory)
         finally:
             os.close(directory)
-        return _digest(secret)
+        return digest(secret)
 
     def _adopt(self, file: Path) -> bytes:
         with file.open("rb") as stream:
@@ -133,10 +168,16 @@ class SecretsDirectory:
             raise SecretFileProblem(f"{file}: others can read it; chmod it to 0600")
         if not _SECRET.fullmatch(secret):
             raise SecretFileProblem(f"{file}: does not hold a generated secret")
-        return _digest(secret)
+        return digest(secret)
 
 
-def _digest(secret: bytes) -> bytes:
+def generate() -> bytes:
+    """Make a secret of 256 bits."""
+    return secrets.token_urlsafe(_SECRET_BYTES).encode()
+
+
+def digest(secret: bytes) -> bytes:
+    """What of a secret goes into the registry: its SHA-256."""
     return hashlib.sha256(secret).digest()
 
 

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from sqlalchemy import select
 
 from ephemera_client.errors import JwkInvalid
+from ephemera_issuer.database.transactions import note
 from ephemera_issuer.errors import DatabaseUnusable
 from ephemera_issuer.registry.entries import (
+    Admin,
     Audience,
     Client,
     ClientKey,
@@ -17,7 +19,7 @@ from ephemera_issuer.registry.entries import (
     Grant,
     Registry,
 )
-from ephemera_issuer.registry.tables import audiences, clients, grants, state
+from ephemera_issuer.registry.tables import admins, audiences, clients, grants, state
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -48,6 +50,7 @@ def read_registry(connection: Connection, known: Registry | None = None) -> Regi
         audiences=_merge(connection, audiences, known.audiences, known.version, _audience),
         clients=_merge(connection, clients, known.clients, known.version, _client),
         grants=_merge(connection, grants, known.grants, known.version, _grant),
+        admins=_merge(connection, admins, known.admins, known.version, _admin),
         version=version,
     )
 
@@ -61,14 +64,17 @@ def write_changes(connection: Connection, changes: Iterable[Change]) -> int:
     connection.execute(state.update().values(registry_version=version))
     # Grants refer to the other two, so they come last.
     for change in sorted(changes, key=lambda change: isinstance(change.entry, Grant)):
-        table, key, columns = _row(change.entry)
+        table, key, columns = row(change.entry)
         removed = change.action == "remove"
         columns |= {"removed": removed, "version": version}
         if removed and isinstance(change.entry, Client):
             columns |= {"secret_hashes": "", "jwks": "", "jwks_uri": None}
+        if removed and isinstance(change.entry, Admin):
+            columns |= {"jwks": ""}
         # A removed entry may come back, so even a new one may have its row already.
         if not connection.execute(table.update().filter_by(**key).values(columns)).rowcount:
             connection.execute(table.insert().values(key | columns))
+        note(connection, change)
     return version
 
 
@@ -96,16 +102,28 @@ def _audience(row: Row[Any]) -> tuple[str, Audience]:
         row.single_use,
         row.disabled,
         frozenset(row.introspected_by.split()),
+        row.dpop_required,
     )
 
 
 def _client(row: Row[Any]) -> tuple[str, Client]:
     try:
         hashes = tuple(bytes.fromhex(digest) for digest in row.secret_hashes.split())
-        keys = tuple(ClientKey.parse(json.loads(line)) for line in row.jwks.splitlines())
+        keys = _keys(row.jwks)
     except (JwkInvalid, ValueError) as error:
         raise DatabaseUnusable(f"client {row.id} has a damaged credential: {error}") from error
     return row.id, Client(row.id, hashes, row.disabled, keys, row.jwks_uri)
+
+
+def _admin(row: Row[Any]) -> tuple[str, Admin]:
+    try:
+        return row.id, Admin(row.id, _keys(row.jwks))
+    except (JwkInvalid, ValueError) as error:
+        raise DatabaseUnusable(f"admin {row.id} has a damaged key: {error}") from error
+
+
+def _keys(lines: str) -> tuple[ClientKey, ...]:
+    return tuple(ClientKey.parse(json.loads(line)) for line in lines.splitlines())
 
 
 def _grant(row: Row[Any]) -> tuple[tuple[str, str], Grant]:
@@ -113,8 +131,8 @@ def _grant(row: Row[Any]) -> tuple[tuple[str, str], Grant]:
     return (row.client, row.audience), Grant(row.client, row.audience, scopes, row.max_lifetime)
 
 
-def _row(entry: Entry) -> tuple[Table, dict[str, str], dict[str, Any]]:
-    """The table, the primary key and the other columns of an entry."""
+def row(entry: Entry) -> tuple[Table, dict[str, str], dict[str, Any]]:
+    """The table, the primary key and the other columns of an entry, all but its version."""
     match entry:
         case Audience():
             columns = {
@@ -122,6 +140,7 @@ def _row(entry: Entry) -> tuple[Table, dict[str, str], dict[str, Any]]:
                 "max_lifetime": entry.max_lifetime,
                 "single_use": entry.single_use,
                 "introspected_by": " ".join(sorted(entry.introspected_by)),
+                "dpop_required": entry.dpop_required,
                 "disabled": entry.disabled,
             }
             return audiences, {"id": entry.id}, columns
@@ -140,3 +159,5 @@ def _row(entry: Entry) -> tuple[Table, dict[str, str], dict[str, Any]]:
                 "max_lifetime": entry.max_lifetime,
             }
             return grants, {"client": entry.client, "audience": entry.audience}, columns
+        case Admin():
+            return admins, {"id": entry.id}, {"jwks": "\n".join(key.text for key in entry.keys)}

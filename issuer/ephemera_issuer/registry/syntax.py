@@ -54,6 +54,13 @@ def audience_id(value: object) -> str:
     return text
 
 
+def dpop(value: object) -> bool:
+    """Whether every token must be bound to its sender's key."""
+    if not isinstance(value, str) or value not in {"required", "optional"}:
+        raise ValueError('must be "required" or "optional"')
+    return value == "required"
+
+
 def client_id(value: object) -> str:
     """A name that can be a file's name too: letters, digits, `.`, `_` and `-`."""
     text = _text(value)

@@ -9,6 +9,7 @@ Times are Unix seconds.
 Of the signing keys only the active and the pending one have their private half, sealed.
 A revocation has a `jti`, a `cut_off` or a `kid`; its `expires_at` is when all that it revokes has
 expired.
+`audit` has the lines of the audit's one chain, where the database keeps it.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from sqlalchemy import (
     MetaData,
     Table,
     Text,
+    false,
 )
 
 metadata = MetaData(
@@ -60,6 +62,7 @@ audiences = Table(
     Column("max_lifetime", Integer, nullable=False),
     Column("single_use", Boolean, nullable=False),
     Column("introspected_by", Text, nullable=False, server_default=""),
+    Column("dpop_required", Boolean, nullable=False, server_default=false()),
     Column("disabled", Boolean, nullable=False),
     Column("removed", Boolean, nullable=False),
     Column("version", _Number, nullable=False, index=True),
@@ -84,6 +87,15 @@ grants = Table(
     Column("audience", Text, ForeignKey("audiences.id"), primary_key=True),
     Column("scopes", Text, nullable=False),
     Column("max_lifetime", Integer, nullable=False),
+    Column("removed", Boolean, nullable=False),
+    Column("version", _Number, nullable=False, index=True),
+)
+
+admins = Table(
+    "admins",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("jwks", Text, nullable=False),
     Column("removed", Boolean, nullable=False),
     Column("version", _Number, nullable=False, index=True),
 )
@@ -123,4 +135,12 @@ revocations = Table(
     Column("kid", Text, nullable=True, unique=True),
     Column("expires_at", _Number, nullable=True, index=True),
     Column("created_at", Double, nullable=False),
+)
+
+# Its lines are for `audit.chain` to read; no column says twice what a line says.
+audit = Table(
+    "audit",
+    metadata,
+    Column("sequence", _Number, primary_key=True, autoincrement=False),
+    Column("line", Text, nullable=False),
 )

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, func, or_, select
 
+from ephemera_issuer.database.transactions import note
 from ephemera_issuer.errors import UnknownAudience, UnknownClient
 from ephemera_issuer.registry.tables import audiences, clients, revocations, state
 from ephemera_issuer.revocation.entries import (
@@ -50,6 +51,19 @@ def read_revocations(
     later = revocations.select().where(revocations.c.sequence > known.sequence)
     rows = connection.execute(later.order_by(revocations.c.sequence))
     return known.followed_by((_entry(row) for row in rows), sequence=sequence, now=now)
+
+
+def list_revocations(
+    connection: Connection, *, after: int, most: int, now: float
+) -> tuple[str, list[tuple[int, Revocation]]]:
+    """The epoch, and entries with their numbers: `most` of those after number `after`."""
+    later = revocations.select().where(
+        revocations.c.sequence > after,
+        or_(revocations.c.expires_at.is_(None), revocations.c.expires_at >= now - KEPT),
+    )
+    rows = connection.execute(later.order_by(revocations.c.sequence).limit(most))
+    epoch: str = connection.execute(select(state.c.epoch)).scalar_one()
+    return epoch, [(row.sequence, _entry(row)) for row in rows]
 
 
 def revoke_token(connection: Connection, token: IssuedToken, *, now: float) -> None:
@@ -168,6 +182,7 @@ def _enter(connection: Connection, entry: Revocation, *, now: float) -> None:
     connection.execute(revocations.delete().where(revocations.c.expires_at < now - KEPT))
     columns = {"sequence": sequence, "created_at": now} | _columns(entry)
     connection.execute(revocations.insert().values(columns))
+    note(connection, entry)
 
 
 def _columns(entry: Revocation) -> dict[str, Any]:
