@@ -18,6 +18,7 @@ from ephemera_client.errors import (
     ConfigurationError,
     EphemeraError,
     HeaderRefused,
+    IdentityUnavailable,
     InsufficientScope,
     IssuedBeforeLedger,
     IssuerMismatch,
@@ -28,10 +29,18 @@ from ephemera_client.errors import (
     KeyUnsuitable,
     LifetimeTooLong,
     OriginNotListed,
+    ProofInvalid,
+    ProofKeyMismatch,
+    ProofMismatch,
+    ProofNonceRequired,
+    ProofRefused,
+    ProofReplayed,
+    ProofStale,
     ReplayCacheUnavailable,
     RequestMalformed,
     ResponseInvalid,
     RevocationsUnavailable,
+    SenderConstraintMissing,
     SenderConstraintUnverified,
     SignatureInvalid,
     TokenExpired,
@@ -52,6 +61,9 @@ if TYPE_CHECKING:
     from ephemera_client.asgi import RequireToken, access_token
     from ephemera_client.assertion import PrivateKeyJWT
     from ephemera_client.credential import ClientSecret, Credential, Proof
+    from ephemera_client.dpop.demand import DPoP, Presented
+    from ephemera_client.dpop.key import DPoPKey
+    from ephemera_client.dpop.nonces import DPoPNonces
     from ephemera_client.foreign import AsyncForeignVerifier, ForeignVerifier
     from ephemera_client.instant import Clock, Instant
     from ephemera_client.jwks import Keys, KeysStatus, RemoteKeys, StaticKeys
@@ -74,6 +86,7 @@ if TYPE_CHECKING:
     from ephemera_client.tokens import AsyncTokenClient, TokenClient
     from ephemera_client.transport import Target
     from ephemera_client.verifier import AsyncVerifier, Verifier, VerifierStatus
+    from ephemera_client.workload import WorkloadIdentity
 
 __all__ = [
     "AccessToken",
@@ -91,10 +104,14 @@ __all__ = [
     "Clock",
     "ConfigurationError",
     "Credential",
+    "DPoP",
+    "DPoPKey",
+    "DPoPNonces",
     "EphemeraError",
     "ForeignAccessToken",
     "ForeignVerifier",
     "HeaderRefused",
+    "IdentityUnavailable",
     "Instant",
     "InsufficientScope",
     "IssuedBeforeLedger",
@@ -111,8 +128,16 @@ __all__ = [
     "NoReplayCache",
     "NoRevocations",
     "OriginNotListed",
+    "Presented",
     "PrivateKeyJWT",
     "Proof",
+    "ProofInvalid",
+    "ProofKeyMismatch",
+    "ProofMismatch",
+    "ProofNonceRequired",
+    "ProofRefused",
+    "ProofReplayed",
+    "ProofStale",
     "RedisReplayCache",
     "RemoteKeys",
     "ReplayCache",
@@ -125,6 +150,7 @@ __all__ = [
     "RevocationsStatus",
     "RevocationsUnavailable",
     "SQLiteReplayCache",
+    "SenderConstraintMissing",
     "SenderConstraintUnverified",
     "SignatureInvalid",
     "SingleProcessReplayCache",
@@ -144,6 +170,7 @@ __all__ = [
     "TypeRefused",
     "Verifier",
     "VerifierStatus",
+    "WorkloadIdentity",
     "access_token",
 ]
 
@@ -154,6 +181,9 @@ _NAMES = {
     "asgi": ("RequireToken", "access_token"),
     "assertion": ("PrivateKeyJWT",),
     "credential": ("ClientSecret", "Credential", "Proof"),
+    "dpop.demand": ("DPoP", "Presented"),
+    "dpop.key": ("DPoPKey",),
+    "dpop.nonces": ("DPoPNonces",),
     "foreign": ("AsyncForeignVerifier", "ForeignVerifier"),
     "instant": ("Clock", "Instant"),
     "jwks": ("Keys", "KeysStatus", "RemoteKeys", "StaticKeys"),
@@ -171,6 +201,7 @@ _NAMES = {
     "tokens": ("AsyncTokenClient", "TokenClient"),
     "transport": ("Target",),
     "verifier": ("AsyncVerifier", "Verifier", "VerifierStatus"),
+    "workload": ("WorkloadIdentity",),
 }
 _MODULES = {name: module for module, names in _NAMES.items() for name in names}
 

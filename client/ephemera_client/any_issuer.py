@@ -5,7 +5,13 @@ from types import MappingProxyType
 from typing import Any, Generic, TypeVar, overload
 
 from ephemera_client import compact
-from ephemera_client.errors import ConfigurationError, IssuerMismatch, TokenRefused
+from ephemera_client.dpop.demand import DPoP, Presented
+from ephemera_client.errors import (
+    ConfigurationError,
+    EphemeraError,
+    IssuerMismatch,
+    TokenRefused,
+)
 from ephemera_client.token import AccessToken
 from ephemera_client.verifier import AsyncVerifier, Verifier, VerifierStatus
 
@@ -25,7 +31,8 @@ class AnyIssuer(Generic[V]):
             last is the one that callers are to move to.
 
     Raises:
-        ConfigurationError: there are none, two of one issuer, or both kinds.
+        ConfigurationError: there are none, two of one issuer, or both kinds; or they do not agree
+            where proofs are for.
     """
 
     __slots__ = ("_last", "_verifiers")
@@ -33,11 +40,16 @@ class AnyIssuer(Generic[V]):
     def __init__(self, verifiers: Iterable[V]) -> None:
         found = list(verifiers)
         by_issuer = {verifier.issuer: verifier for verifier in found}
+        demands = {verifier.dpop and verifier.dpop.origin for verifier in found}
         kinds = {isinstance(verifier, AsyncVerifier) for verifier in found}
         if not found or len(by_issuer) != len(found):
             raise ConfigurationError("verifiers must be of different issuers, one at least")
         if len(kinds) != 1:
             raise ConfigurationError("verifiers must be all Verifier or all AsyncVerifier")
+        if len(demands - {None}) > 1 or (demands != {None} and found[-1].dpop is None):
+            raise ConfigurationError(
+                "where one of the verifiers has dpop=, the last must, and all with one origin"
+            )
         self._verifiers: Mapping[str, V] = MappingProxyType(by_issuer)
         self._last: V = found[-1]
 
@@ -49,17 +61,36 @@ class AnyIssuer(Generic[V]):
         """What challenges tell a caller to ask a token for: the last verifier's."""
         return self._last.audience
 
+    @property
+    def dpop(self) -> DPoP | None:
+        """What is taken of tokens that are bound to a key: the last verifier's."""
+        return self._last.dpop
+
     @overload
     def verify(
-        self: "AnyIssuer[Verifier]", raw: str, *, scopes: Collection[str] = ...
+        self: "AnyIssuer[Verifier]",
+        raw: str,
+        *,
+        scopes: Collection[str] = ...,
+        presented: Presented | None = ...,
     ) -> AccessToken: ...
 
     @overload
     def verify(
-        self: "AnyIssuer[AsyncVerifier]", raw: str, *, scopes: Collection[str] = ...
+        self: "AnyIssuer[AsyncVerifier]",
+        raw: str,
+        *,
+        scopes: Collection[str] = ...,
+        presented: Presented | None = ...,
     ) -> Coroutine[Any, Any, AccessToken]: ...
 
-    def verify(self, raw: str, *, scopes: Collection[str] = frozenset()) -> Any:
+    def verify(
+        self,
+        raw: str,
+        *,
+        scopes: Collection[str] = frozenset(),
+        presented: Presented | None = None,
+    ) -> Any:
         """Do as `verify` of the verifier whose issuer the token names.
 
         Raises:
@@ -70,7 +101,7 @@ class AnyIssuer(Generic[V]):
         except TokenRefused as error:
             self._last.report(error)
             raise
-        return verifier.verify(raw, scopes=scopes)
+        return verifier.verify(raw, scopes=scopes, presented=presented)
 
     @overload
     def warm(self: "AnyIssuer[Verifier]") -> None: ...
@@ -101,6 +132,10 @@ class AnyIssuer(Generic[V]):
         """Say whether a token that one of them accepted may still be acted on."""
         verifier = self._verifiers.get(token.issuer)
         return verifier is not None and verifier.still_valid(token)
+
+    def report(self, error: EphemeraError) -> None:
+        """Tell the last verifier's `on_event` of a request that came to none of them."""
+        self._last.report(error)
 
     def status(self) -> Mapping[str, VerifierStatus]:
         """Say of each, by its issuer, what readiness wants to know."""

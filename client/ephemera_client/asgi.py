@@ -2,9 +2,10 @@
 
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
+from urllib.parse import quote
 
 from ephemera_client import admission, bearer
-from ephemera_client.admission import access_token
+from ephemera_client.admission import PATH_SAFE, access_token
 from ephemera_client.any_issuer import AnyAsyncVerifier, check_kind
 from ephemera_client.errors import ConfigurationError, InsufficientScope
 from ephemera_client.scope import scope_set
@@ -59,7 +60,7 @@ class RequireToken:
 
         try:
             authorization = [value for name, value in scope["headers"] if name == b"authorization"]
-            await admission.admit_async(scope, authorization, self._verifier, self._scopes)
+            await admission.admit_async(scope, authorization, self._verifier, self._scopes, seen)
         except bearer.REFUSALS as error:
             await self._refuse(error, scope, send)
             return
@@ -80,7 +81,7 @@ class RequireToken:
             if "websocket.http.response" not in scope.get("extensions", {}):
                 await send(_close(error))
                 return
-        refusal = bearer.refuse(error, realm=self._verifier.audience)
+        refusal = admission.refuse(error, self._verifier)
         headers = [(name.encode(), value.encode("latin-1")) for name, value in refusal.headers]
         await send(
             {
@@ -90,6 +91,16 @@ class RequireToken:
             }
         )
         await send({"type": f"{prefix}http.response.body", "body": refusal.body})
+
+
+def seen(scope: Scope) -> admission.Seen:
+    """Tell what a proof is compared with; a WebSocket handshake is a GET."""
+    raw = scope.get("raw_path")
+    return admission.Seen(
+        scope.get("method", "GET"),
+        raw.decode("latin-1") if raw is not None else quote(scope["path"], safe=PATH_SAFE),
+        [value for name, value in scope["headers"] if name == b"dpop"],
+    )
 
 
 def _close(error: bearer.Refused) -> Message:

@@ -94,9 +94,16 @@ def withdrawn(compact: Compact, revoked: Revoked, *, expected: Expected) -> bool
 
 
 def accept(
-    compact: Compact, *, expected: Expected, scopes: Collection[str], now: Instant
+    compact: Compact,
+    *,
+    expected: Expected,
+    scopes: Collection[str],
+    now: Instant,
+    proof_follows: bool = False,
 ) -> AccessToken:
     """Check the scopes and the sender constraint of a token whose other claims are checked.
+
+    With `proof_follows`, it is the caller who checks that constraint next.
 
     Raises:
         InsufficientScope: it lacks one of `scopes`.
@@ -110,8 +117,8 @@ def accept(
         raise InsufficientScope(
             f"the call needs the scopes {' '.join(sorted(scopes))}", required=scopes
         )
-    if "cnf" in claims:
-        raise SenderConstraintUnverified("the token is bound to its sender (cnf): not checked here")
+    if "cnf" in claims and not proof_follows:
+        raise SenderConstraintUnverified("the token is bound to its sender (cnf): no proof came")
     kid = compact.header["kid"]
     if profile is RFC9068:
         return AccessToken(claims, kid=kid, scopes=granted, accepted_at=now)

@@ -11,7 +11,7 @@ from typing import Any, ParamSpec
 from asgiref.sync import sync_to_async
 from django.http import HttpRequest, HttpResponse
 
-from ephemera_client import admission, bearer
+from ephemera_client import admission, asgi, bearer, wsgi
 from ephemera_client.any_issuer import AnyVerifier, check_kind
 from ephemera_client.errors import InsufficientScope
 from ephemera_client.scope import scope_set
@@ -130,14 +130,15 @@ def _admit(
 ) -> HttpResponse | None:
     value = request.META.get("HTTP_AUTHORIZATION")
     try:
-        admission.admit(_place(request), [] if value is None else [value], verifier, scopes)
+        look = asgi.seen if hasattr(request, "scope") else wsgi.seen
+        admission.admit(_place(request), [] if value is None else [value], verifier, scopes, look)
     except bearer.REFUSALS as error:
         return _refuse(error, verifier)
     return None
 
 
 def _refuse(error: bearer.Refused, verifier: AnyVerifier) -> HttpResponse:
-    refusal = bearer.refuse(error, realm=verifier.audience)
+    refusal = admission.refuse(error, verifier)
     response = HttpResponse(refusal.body, status=refusal.status)
     for name, value in refusal.headers:
         response[name] = value

@@ -21,6 +21,14 @@ EphemeraError
 │   ├── TokenRevoked                  withdrawn by the issuer before its time
 │   ├── InsufficientScope             403, genuine, but its scopes do not cover the call
 │   ├── SenderConstraintUnverified    bound to a sender by a `cnf` that was not checked
+│   ├── SenderConstraintMissing       bound to no sender, where it must be
+│   ├── ProofRefused                  the DPoP proof beside the token is not accepted
+│   │   ├── ProofInvalid              malformed, or not signed by the key that it brings
+│   │   ├── ProofKeyMismatch          by another key than the token's
+│   │   ├── ProofMismatch             for another method, URL or token
+│   │   ├── ProofStale                too old, or made in the future
+│   │   ├── ProofNonceRequired        without a nonce of this server's that is still good
+│   │   └── ProofReplayed             accepted once already
 │   ├── TokenReplayed                 accepted once already
 │   └── IssuedBeforeLedger            the replay cache may have forgotten it
 ├── RequestMalformed                  400, such as two Authorization headers
@@ -32,6 +40,7 @@ EphemeraError
 │   │   └── ClientRefused             it did not accept the client's credential
 │   ├── ResponseInvalid               its answer breaks the protocol
 │   └── IssuerUnavailable             it gave no answer, or asked to wait
+│       └── IdentityUnavailable       the platform gave no token to prove oneself with
 ├── OriginNotListed                   a transport was asked to send a token elsewhere
 ├── JwkInvalid                        a JWK that this library does not verify with
 └── ConfigurationError                a constructor's argument is wrong
@@ -178,6 +187,58 @@ class SenderConstraintUnverified(TokenRefused):
     code = "sender_constraint_unverified"
 
 
+class SenderConstraintMissing(TokenRefused):
+    """The token is bound to no key, and this API takes only tokens that are (RFC 9449 §7.2)."""
+
+    code = "sender_constraint_missing"
+
+
+class ProofRefused(TokenRefused):
+    """The proof of possession that came with the token is not accepted (RFC 9449 §4.3)."""
+
+    code = "proof_refused"
+
+
+class ProofInvalid(ProofRefused):
+    """Not one proof of the form demanded, or not signed by the key that it brings."""
+
+    code = "proof_invalid"
+
+
+class ProofKeyMismatch(ProofRefused):
+    """The proof is by another key than the one that the token is bound to."""
+
+    code = "proof_key_mismatch"
+
+
+class ProofMismatch(ProofRefused):
+    """The proof is for another method (`htm`), another URL (`htu`) or another token (`ath`)."""
+
+    code = "proof_mismatch"
+
+
+class ProofStale(ProofRefused):
+    """The proof was made too long ago or in the future: compare the clocks."""
+
+    code = "proof_stale"
+
+
+class ProofNonceRequired(ProofRefused):
+    """The proof holds no nonce of this server that is still good; `nonce` is one that is."""
+
+    code = "proof_nonce_required"
+
+    def __init__(self, message: str, *, nonce: str = "") -> None:
+        super().__init__(message)
+        self.nonce = nonce
+
+
+class ProofReplayed(ProofRefused):
+    """The proof has been accepted before."""
+
+    code = "proof_replayed"
+
+
 class TokenReplayed(TokenRefused):
     """The token has been accepted before."""
 
@@ -296,6 +357,15 @@ class IssuerUnavailable(TokenRequestFailed):
         super().__init__(message)
         self.cause_code = cause_code
         self.retry_after = retry_after
+
+
+class IdentityUnavailable(IssuerUnavailable):
+    """The platform gave no token to show to the issuer, so the issuer was not asked."""
+
+    code = "identity_unavailable"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, cause_code="identity_unavailable")
 
 
 class OriginNotListed(EphemeraError):

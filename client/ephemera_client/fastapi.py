@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 from fastapi import HTTPException, Response, WebSocket
-from fastapi.openapi.models import HTTPBearer
+from fastapi.openapi.models import HTTPBase, HTTPBearer
 from fastapi.requests import HTTPConnection
 from fastapi.security import SecurityScopes
 from fastapi.security.base import SecurityBase
@@ -14,6 +14,7 @@ from fastapi.websockets import WebSocketState
 from ephemera_client import admission, bearer
 from ephemera_client.admission import access_token
 from ephemera_client.any_issuer import AnyAsyncVerifier, check_kind
+from ephemera_client.asgi import seen
 from ephemera_client.errors import InsufficientScope
 
 __all__ = ["Refused", "TokenRequired", "access_token"]
@@ -45,10 +46,7 @@ class TokenRequired(SecurityBase):
         check_kind(verifier, awaited=True)
         self._verifier = verifier
         self.scheme_name = scheme_name
-        self.model = HTTPBearer(
-            bearerFormat="JWT",
-            description=f"An access token for {verifier.audience} (RFC 6750, RFC 9068).",
-        )
+        self.model = _scheme(verifier)
 
     async def __call__(
         self, connection: HTTPConnection, scopes: SecurityScopes
@@ -61,7 +59,7 @@ class TokenRequired(SecurityBase):
         authorization = connection.headers.getlist("authorization")
         try:
             await admission.admit_async(
-                connection.scope, authorization, self._verifier, frozenset(scopes.scopes)
+                connection.scope, authorization, self._verifier, frozenset(scopes.scopes), seen
             )
         except bearer.REFUSALS as error:
             raise self._refused(error, connection.scope) from error
@@ -75,16 +73,25 @@ class TokenRequired(SecurityBase):
         # answers all the same, but puts our body into a `detail` of its own.
         handlers, _ = scope.get("starlette.exception_handlers", ({}, {}))
         handlers.setdefault(Refused, _answer)
-        return Refused(error, realm=self._verifier.audience)
+        return Refused(error, admission.refuse(error, self._verifier))
+
+
+def _scheme(verifier: AnyAsyncVerifier) -> HTTPBase:
+    about = f"An access token for {verifier.audience}"
+    if verifier.dpop is not None and verifier.dpop.required:
+        return HTTPBase(
+            scheme="DPoP", description=f"{about}, and a proof of its key (RFC 9449, RFC 9068)."
+        )
+    return HTTPBearer(bearerFormat="JWT", description=f"{about} (RFC 6750, RFC 9068).")
 
 
 class Refused(HTTPException):
     """A refusal on its way out: an application that answers in its own way handles this class."""
 
-    def __init__(self, error: bearer.Refused, *, realm: str) -> None:
+    def __init__(self, error: bearer.Refused, refusal: bearer.Refusal) -> None:
         self.error = error
-        self.refusal = bearer.refuse(error, realm=realm)
-        status, headers, body = self.refusal
+        self.refusal = refusal
+        status, headers, body = refusal
         kept = {name: value for name, value in headers if not name.startswith("content-")}
         super().__init__(status, json.loads(body), kept)
 

@@ -87,12 +87,12 @@ def access_token() -> AccessToken:
 def _admit(verifier: AnyVerifier, scopes: frozenset[str]) -> flask.Response | None:
     environ = flask.request.environ
     try:
-        admission.admit(environ, wsgi.authorization(environ), verifier, scopes)
+        admission.admit(environ, wsgi.authorization(environ), verifier, scopes, wsgi.seen)
     except bearer.REFUSALS as error:
         return _refuse(error, verifier)
     return None
 
 
 def _refuse(error: bearer.Refused, verifier: AnyVerifier) -> flask.Response:
-    refusal = bearer.refuse(error, realm=verifier.audience)
+    refusal = admission.refuse(error, verifier)
     return flask.Response(refusal.body, refusal.status, list(refusal.headers))

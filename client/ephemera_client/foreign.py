@@ -6,6 +6,7 @@ Whatever its tokens do otherwise than RFC 9068 is allowed by name; all else is a
 from collections.abc import Collection
 
 from ephemera_client import instant
+from ephemera_client.dpop.demand import DPoP
 from ephemera_client.errors import ConfigurationError
 from ephemera_client.events import OnEvent
 from ephemera_client.expected import RFC9068, Expected, Profile, algorithms
@@ -44,6 +45,7 @@ class _ForeignChecks(Checks):
         ca_file: CaFile = None,
         clock: Clock = instant.read,
         on_event: OnEvent | None = None,
+        dpop: DPoP | None = None,
     ) -> None:
         check_url(issuer, unencrypted_hosts=unencrypted_hosts, what="issuer")
         for name, value in (("client_claim", client_claim), ("scope_claim", scope_claim)):
@@ -79,6 +81,7 @@ class _ForeignChecks(Checks):
             replay_cache=replay_cache,
             clock=clock,
             on_event=on_event,
+            dpop=dpop,
         )
 
 
@@ -109,6 +112,7 @@ class ForeignVerifier(_ForeignChecks, Verifier):
         ca_file: PEM file of the authorities to trust instead of the public ones.
         clock: reads both clocks.
         on_event: told of what happens, see `events`.
+        dpop: takes or demands tokens that are bound to their sender's key.
 
     Raises:
         ConfigurationError: an argument cannot be used.

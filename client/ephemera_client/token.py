@@ -85,6 +85,12 @@ class AccessToken:
         return value
 
     @property
+    def key_thumbprint(self) -> str | None:
+        """The key that its sender proved to hold (RFC 7638), or None: a plain Bearer token."""
+        confirmation = self._claims.get("cnf")
+        return None if confirmation is None else confirmation["jkt"]
+
+    @property
     def kid(self) -> str:
         """Which of the issuer's keys signed it."""
         return self._kid

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC
 from email.utils import parsedate_to_datetime
-from typing import Any, NamedTuple, NoReturn, Self, SupportsIndex
+from typing import Any, Literal, NamedTuple, NoReturn, Self, SupportsIndex
 from urllib.parse import urlencode
 
 from ephemera_client.compact import strict_json
@@ -23,10 +23,13 @@ _ERROR = re.compile(r"[\x20\x21\x23-\x5b\x5d-\x7e]{1,200}")
 _URI = re.compile(r"[\x21-\x7e]+")
 _LONGEST = 2**31
 
+TokenType = Literal["Bearer", "DPoP"]
+
 _MEANINGS: Mapping[str, str] = {
     "invalid_request": "it found the request malformed",
     "invalid_scope": "policy does not grant every scope that was asked for",
     "invalid_target": "policy grants this client nothing at this audience",
+    "invalid_dpop_proof": "it wants a DPoP proof (dpop=), or does not accept the one it was sent",
     "unauthorized_client": "this client may not use the client_credentials grant",
     "unsupported_grant_type": "it does not offer the client_credentials grant",
 }
@@ -64,19 +67,21 @@ class IssuedToken(str):
 
     Ask for a token for each call: an audience accepts it once, unless `single_use` is False.
     `expires_at` is Unix seconds by this machine's clock, counted from before the request was sent.
-    `batch` numbers the request that brought it. The repr leaves the token out; pickling and
-    copying are refused.
+    `token_type` is `Bearer`, or `DPoP` for one that is bound to the client's key: it is shown by
+    that scheme, with a proof beside it (see `TokenClient.headers`). `batch` numbers the request
+    that brought it. The repr leaves the token out; pickling and copying are refused.
     """
 
-    __slots__ = ("audience", "batch", "expires_at", "scopes", "single_use")
+    __slots__ = ("audience", "batch", "expires_at", "scopes", "single_use", "token_type")
 
     audience: str
     scopes: frozenset[str]
     expires_at: float
     single_use: bool
+    token_type: TokenType
     batch: int
 
-    def __new__(
+    def __new__(  # noqa: PLR0913 - what the issuer said, each by its name
         cls,
         value: str,
         *,
@@ -84,6 +89,7 @@ class IssuedToken(str):
         scopes: frozenset[str],
         expires_at: float,
         single_use: bool,
+        token_type: TokenType = "Bearer",  # noqa: S107 - a kind of token
     ) -> Self:
         """Make the string `value` with what the issuer said of it."""
         token = super().__new__(cls, value)
@@ -91,6 +97,7 @@ class IssuedToken(str):
         token.scopes = scopes
         token.expires_at = expires_at
         token.single_use = single_use
+        token.token_type = token_type
         token.batch = 0
         return token
 
@@ -134,13 +141,20 @@ def form(wanted: Wanted, proof: Mapping[str, str]) -> bytes:
     return urlencode(parameters).encode()
 
 
-def issued(
-    response: Response, wanted: Wanted, *, asker: Asker, now: float, reusable: bool = False
+def issued(  # noqa: PLR0913 - what an answer is compared with, each by its name
+    response: Response,
+    wanted: Wanted,
+    *,
+    asker: Asker,
+    now: float,
+    reusable: bool = False,
+    token_type: TokenType = "Bearer",  # noqa: S107 - a kind of token
 ) -> tuple[IssuedToken, ...]:
     """Read the answer to a request for `wanted` that was sent at `now`, Unix seconds.
 
     Returns as many tokens as were wanted, no two of them the same. A response that does not say
-    whether a token is single use is taken to say yes, unless `reusable`.
+    whether a token is single use is taken to say yes, unless `reusable`. The tokens must be of
+    `token_type`: bound to the key that was proved, where one was.
 
     Raises:
         ClientRefused: the issuer does not accept the credential.
@@ -155,7 +169,12 @@ def issued(
     if document is None:
         raise ResponseInvalid(f"{asker.issuer} answered with something other than a JSON object")
     document.setdefault("single_use", not reusable)
-    return _tokens(document, wanted, asker.issuer, now)
+    return _tokens(document, wanted, asker.issuer, now, token_type)
+
+
+def wants_nonce(response: Response) -> bool:
+    """Say whether the issuer asks for the same request with its nonce (RFC 9449 section 8)."""
+    return (_document(response.body) or {}).get("error") == "use_dpop_nonce"
 
 
 def require_available(response: Response, *, asker: Asker, now: float) -> None:
@@ -183,14 +202,14 @@ def _document(body: bytes) -> dict[str, Any] | None:
 
 
 def _tokens(
-    document: dict[str, Any], wanted: Wanted, issuer: str, sent_at: float
+    document: dict[str, Any], wanted: Wanted, issuer: str, sent_at: float, token_type: TokenType
 ) -> tuple[IssuedToken, ...]:
     values, kind = _values(document, wanted.number, issuer), document.get("token_type")
     expires_in = document.get("expires_in")
     scope = document.get("scope", " ".join(wanted.scopes or ()))
     single_use = document["single_use"]
-    if not isinstance(kind, str) or kind.lower() != "bearer":
-        raise ResponseInvalid(f"{issuer} answered with a token_type other than Bearer")
+    if not isinstance(kind, str) or kind.lower() != token_type.lower():
+        raise ResponseInvalid(f"{issuer} answered with a token_type other than {token_type}")
     if type(expires_in) is not int or not 0 < expires_in <= _LONGEST:
         raise ResponseInvalid(f"{issuer} answered without a usable expires_in")
     if not isinstance(scope, str) or type(single_use) is not bool:
@@ -203,6 +222,7 @@ def _tokens(
             scopes=scopes,
             expires_at=sent_at + expires_in,
             single_use=single_use,
+            token_type=token_type,
         )
         for value in values
     )

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection
 from ephemera_client import discovery, token_request
 from ephemera_client.credential import Credential
 from ephemera_client.discovery import Metadata
+from ephemera_client.dpop.prover import Prover
 from ephemera_client.errors import (
     ConfigurationError,
     IssuerUnavailable,
@@ -43,6 +44,7 @@ class TokenSource:
         ca_file: CaFile,
         timeout: float,
         clock: Clock,
+        prover: Prover | None = None,
     ) -> None:
         if not isinstance(client_id, str) or not _CLIENT_ID.fullmatch(client_id):
             raise ConfigurationError("client_id must be a str of printable ASCII characters")
@@ -55,6 +57,7 @@ class TokenSource:
         self._reusable = reusable
         self._timeout = timeout
         self._clock = clock
+        self._prover = prover
         self._learned: tuple[Metadata, Instant] | None = None
         self._http = Http(ca_file=ca_file, timeout=timeout, max_bytes=token_request.MAX_BYTES)
 
@@ -73,26 +76,45 @@ class TokenSource:
         """
         deadline = time.monotonic() + self._timeout
         metadata = self._metadata(deadline)
-        proof = self._credential.prove(self._asker.client_id, issuer=self._asker.issuer)
         wanted = wanted._replace(number=number(metadata.max_count))
-        headers = {
-            "accept": "application/json",
-            "content-type": "application/x-www-form-urlencoded",
-            **proof.headers,
-        }
         # Read before sending, so that the token ends here no later than at its audience.
         asked = self._clock()
-        body = token_request.form(wanted, proof.form)
-        answer = self._exchange(metadata.token_endpoint, headers, body, deadline)
+        answer = self._ask(metadata.token_endpoint, wanted, deadline)
         try:
             tokens = token_request.issued(
-                answer, wanted, asker=self._asker, now=asked.wall, reusable=self._reusable
+                answer,
+                wanted,
+                asker=self._asker,
+                now=asked.wall,
+                reusable=self._reusable,
+                token_type="Bearer" if self._prover is None else "DPoP",
             )
         except (ResponseInvalid, TokenRequestRefused):
             # Perhaps it is an endpoint no more, or offers less than it did.
             self._learned = None
             raise
         return tokens, asked
+
+    def _ask(self, url: str, wanted: Wanted, deadline: float) -> Response:
+        answer, learned = self._ask_once(url, wanted, deadline)
+        if learned and token_request.wants_nonce(answer):
+            answer, _ = self._ask_once(url, wanted, deadline)
+        return answer
+
+    def _ask_once(self, url: str, wanted: Wanted, deadline: float) -> tuple[Response, bool]:
+        """Return the answer, and whether it brought a nonce."""
+        proof = self._credential.prove(self._asker.client_id, issuer=self._asker.issuer)
+        headers = {
+            "accept": "application/json",
+            "content-type": "application/x-www-form-urlencoded",
+            **proof.headers,
+        }
+        prover = self._prover
+        if prover is not None:
+            headers["dpop"] = prover.proof("POST", url)
+        answer = self._exchange(url, headers, token_request.form(wanted, proof.form), deadline)
+        learned = prover is not None and prover.learn(url, answer.headers.get("dpop-nonce"))
+        return answer, learned
 
     def close(self) -> None:
         """Close the connections to the issuer."""

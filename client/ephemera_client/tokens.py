@@ -6,6 +6,9 @@ from typing import NoReturn, Self, SupportsIndex
 
 from ephemera_client import instant
 from ephemera_client.credential import Credential
+from ephemera_client.dpop.key import DPoPKey
+from ephemera_client.dpop.prover import Prover, Showing
+from ephemera_client.errors import ConfigurationError
 from ephemera_client.http import CaFile
 from ephemera_client.pool import Pool, Ticket
 from ephemera_client.token_request import IssuedToken
@@ -19,7 +22,7 @@ from ephemera_client.transport import (
 )
 
 
-class _Client:
+class _Client(Showing):
     """What both clients are made of."""
 
     def __init__(  # noqa: PLR0913 - a client's settings, each by its name
@@ -34,7 +37,11 @@ class _Client:
         ca_file: CaFile = None,
         timeout: float = 10.0,
         clock: instant.Clock = instant.read,
+        dpop: DPoPKey | None = None,
     ) -> None:
+        if dpop is not None and not isinstance(dpop, DPoPKey):
+            raise ConfigurationError("dpop must be a DPoPKey, such as DPoPKey.generate()")
+        self._prover = None if dpop is None else Prover(dpop, clock=clock)
         source = TokenSource(
             issuer,
             client_id=client_id,
@@ -44,6 +51,7 @@ class _Client:
             ca_file=ca_file,
             timeout=timeout,
             clock=clock,
+            prover=self._prover,
         )
         self._pool = Pool(source, size=pool_size, reusable=reusable, timeout=timeout, clock=clock)
         self._unencrypted_hosts = unencrypted_hosts
@@ -72,6 +80,8 @@ class TokenClient(_Client):
         ca_file: PEM file of the authorities to trust instead of the public ones.
         timeout: seconds that a call waits for a token, and that a request to the issuer may take.
         clock: reads both clocks.
+        dpop: the key that all tokens are bound to (RFC 9449), such as `DPoPKey.generate()`; each
+            request then carries a proof by it.
 
     Raises:
         ConfigurationError: an argument cannot be used.
@@ -124,6 +134,7 @@ class TokenClient(_Client):
             ready=self._pool.ready,
             ca_file=self._ca_file,
             unencrypted_hosts=self._unencrypted_hosts,
+            prover=self._prover,
         )
 
     def close(self) -> None:
@@ -174,6 +185,7 @@ class AsyncTokenClient(_Client):
             ready=self._pool.ready,
             ca_file=self._ca_file,
             unencrypted_hosts=self._unencrypted_hosts,
+            prover=self._prover,
         )
 
     async def aclose(self) -> None:

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from ephemera_client import bearer, token_request
+from ephemera_client.dpop.prover import Prover
 from ephemera_client.errors import ConfigurationError, OriginNotListed
 from ephemera_client.http import CaFile, tls_context
 from ephemera_client.token_request import IssuedToken
@@ -124,15 +125,24 @@ class Routes:
         return target
 
 
-def _with_token(request: httpx.Request, token: IssuedToken) -> httpx.Request:
+def _with_token(request: httpx.Request, token: IssuedToken, prover: Prover | None) -> httpx.Request:
     # A copy: on the caller's own request the token would outlive the call, in logs and retries.
     # Made by the constructor, it would cost more than all the rest of this module.
     headers = httpx.Headers(request.headers)
-    headers["Authorization"] = f"Bearer {token}"
+    if prover is None:
+        headers["Authorization"] = f"Bearer {token}"
+    else:
+        headers["Authorization"] = f"DPoP {token}"
+        headers["DPoP"] = prover.proof(request.method, _address(request), token)
     sent = httpx.Request.__new__(httpx.Request)
     sent.method, sent.url, sent.headers = request.method, request.url, headers
     sent.stream, sent.extensions = request.stream, request.extensions
     return sent
+
+
+def _address(request: httpx.Request) -> str:
+    url = request.url
+    return f"{url.scheme}://{url.netloc.decode()}{url.raw_path.decode()}"
 
 
 def _patience(request: httpx.Request) -> float | None:
@@ -147,11 +157,18 @@ class _Again(NamedTuple):
     instead_of: IssuedToken | None
 
 
-def _again(request: httpx.Request, response: httpx.Response, token: IssuedToken) -> _Again | None:
+def _again(
+    request: httpx.Request, response: httpx.Response, token: IssuedToken, prover: Prover | None
+) -> _Again | None:
     """Say whether, and with what, a request that was answered by a 401 may go out once more."""
     if not isinstance(request.stream, httpx.ByteStream):
         return None
-    challenge = bearer.challenge(response.headers.get_list("www-authenticate"))
+    challenge = bearer.challenge(
+        response.headers.get_list("www-authenticate"), scheme="dpop" if prover else "bearer"
+    )
+    if challenge.get("error") == "use_dpop_nonce" and "dpop-nonce" in response.headers:
+        # Nobody knows whether that API has accepted the token before it looked at the proof.
+        return _Again(instead_of=None)
     if challenge.get("error") != "invalid_token":
         return None
     if challenge.get("reason") != "token_replayed":
@@ -167,7 +184,9 @@ class TokenTransport(httpx.BaseTransport):
     A request to another origin raises `OriginNotListed`, but a redirect there is followed without
     a token, and so is whatever that one redirects to. An Authorization header of the caller's own
     is a `ConfigurationError`. A 401 that says `invalid_token` gets one fresh token if the body is
-    held in memory; where the reason is `token_replayed`, only for idempotent methods. Closing it
+    held in memory; where the reason is `token_replayed`, only for idempotent methods. With a client
+    whose tokens are bound to its key, each request carries a proof of its own, with the nonce that
+    its origin gave last, and a 401 that asks for a nonce gets one fresh token too. Closing it
     closes `inner`.
     """
 
@@ -180,8 +199,10 @@ class TokenTransport(httpx.BaseTransport):
         ready: Ready = _none_ready,
         ca_file: CaFile = None,
         unencrypted_hosts: Collection[str] = (),
+        prover: Prover | None = None,
     ) -> None:
         self._tokens = tokens
+        self._prover = prover
         self._ready = ready
         self._routes = Routes(targets, unencrypted_hosts=unencrypted_hosts)
         self._inner = inner or httpx.HTTPTransport(verify=tls_context(ca_file), trust_env=False)
@@ -191,12 +212,17 @@ class TokenTransport(httpx.BaseTransport):
         target = self._routes.target(request)
         if target is None:
             return self._inner.handle_request(request)
+        prover = self._prover
         token = self._ready(*target) or self._token(request, target, None)
-        response = self._inner.handle_request(_with_token(request, token))
-        if response.status_code == _UNAUTHORIZED and (again := _again(request, response, token)):
+        response = self._inner.handle_request(_with_token(request, token, prover))
+        if prover is not None:
+            prover.learn(_address(request), response.headers.get("dpop-nonce"))
+        if response.status_code == _UNAUTHORIZED and (
+            again := _again(request, response, token, prover)
+        ):
             response.close()
             token = self._token(request, target, again.instead_of)
-            response = self._inner.handle_request(_with_token(request, token))
+            response = self._inner.handle_request(_with_token(request, token, prover))
         return response
 
     def _token(
@@ -238,8 +264,10 @@ class AsyncTokenTransport(httpx.AsyncBaseTransport):
         ready: Ready = _none_ready,
         ca_file: CaFile = None,
         unencrypted_hosts: Collection[str] = (),
+        prover: Prover | None = None,
     ) -> None:
         self._tokens = tokens
+        self._prover = prover
         self._ready = ready
         self._routes = Routes(targets, unencrypted_hosts=unencrypted_hosts)
         self._inner = inner or httpx.AsyncHTTPTransport(
@@ -251,12 +279,17 @@ class AsyncTokenTransport(httpx.AsyncBaseTransport):
         target = self._routes.target(request)
         if target is None:
             return await self._inner.handle_async_request(request)
+        prover = self._prover
         token = self._ready(*target) or await self._token(request, target, None)
-        response = await self._inner.handle_async_request(_with_token(request, token))
-        if response.status_code == _UNAUTHORIZED and (again := _again(request, response, token)):
+        response = await self._inner.handle_async_request(_with_token(request, token, prover))
+        if prover is not None:
+            prover.learn(_address(request), response.headers.get("dpop-nonce"))
+        if response.status_code == _UNAUTHORIZED and (
+            again := _again(request, response, token, prover)
+        ):
             await response.aclose()
             token = await self._token(request, target, again.instead_of)
-            response = await self._inner.handle_async_request(_with_token(request, token))
+            response = await self._inner.handle_async_request(_with_token(request, token, prover))
         return response
 
     async def _token(

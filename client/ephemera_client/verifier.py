@@ -1,18 +1,21 @@
 """The door that tokens come in by: `Verifier` for threads, `AsyncVerifier` for tasks.
 
 A check that fails raises its own class, see `errors`; the order is that of the cost: the token's
-shape and header, its key, its signature, its claims, whether it is revoked, the scopes, and last
-its one use.
+shape and header, its key, its signature, its claims, whether it is revoked, the scopes, the proof
+of its sender's key, and last the one use of that proof and of the token. So whatever is wrong with
+a proof, a demand for a nonce included, costs no token.
 """
 
 from collections.abc import Collection
 from typing import Any, NamedTuple
 
 from ephemera_client import claims, compact, instant
+from ephemera_client.dpop.demand import DPoP, Presented
 from ephemera_client.errors import (
     ConfigurationError,
     EphemeraError,
     ReplayCacheUnavailable,
+    SenderConstraintUnverified,
     TokenExpired,
     TokenRevoked,
 )
@@ -52,9 +55,11 @@ class Checks:
         "_expected",
         "_headers",
         "_keys",
+        "_proofs",
         "_replay_cache",
         "_reporter",
         "_revocations",
+        "dpop",
     )
 
     def __init__(  # noqa: PLR0913 - the parts of a verifier, each by its name
@@ -73,6 +78,7 @@ class Checks:
         ca_file: CaFile = None,
         clock: Clock = instant.read,
         on_event: OnEvent | None = None,
+        dpop: DPoP | None = None,
     ) -> None:
         check_url(issuer, unencrypted_hosts=unencrypted_hosts, what="issuer")
         if origin(issuer) != issuer:
@@ -99,6 +105,7 @@ class Checks:
             replay_cache=replay_cache,
             clock=clock,
             on_event=on_event,
+            dpop=dpop,
         )
 
     def _assemble(  # noqa: PLR0913 - the same parts, all made
@@ -110,6 +117,7 @@ class Checks:
         replay_cache: ReplayCache,
         clock: Clock,
         on_event: OnEvent | None,
+        dpop: DPoP | None,
     ) -> None:
         for name, part in (("replay_cache", replay_cache), ("revocations", revocations)):
             if isinstance(part, type):
@@ -125,6 +133,15 @@ class Checks:
         self._revocations = revocations
         self._replay_cache = replay_cache
         self._clock = clock
+        self._proofs = replay_cache
+        self.dpop = dpop
+        if dpop is not None:
+            if dpop.replay_cache is not None:
+                self._proofs = dpop.replay_cache
+            if self._proofs.accepted_once == "off":
+                raise ConfigurationError(
+                    "proofs are accepted once: DPoP(replay_cache=...) says where that is remembered"
+                )
         self._headers: dict[bytes, dict[str, Any]] = {}
 
     def __repr__(self) -> str:
@@ -196,11 +213,22 @@ class Checks:
         return self._revocations.fresh(now)
 
     def _accept(
-        self, parts: compact.Compact, revoked: Revoked, scopes: Collection[str], now: Instant
+        self,
+        parts: compact.Compact,
+        revoked: Revoked,
+        scopes: Collection[str],
+        now: Instant,
+        presented: Presented | None,
     ) -> tuple[AccessToken, Claim]:
         if revoked.any and claims.withdrawn(parts, revoked, expected=self._expected):
             raise TokenRevoked("the issuer has revoked the token")
-        token = claims.accept(parts, expected=self._expected, scopes=scopes, now=now)
+        token = claims.accept(
+            parts,
+            expected=self._expected,
+            scopes=scopes,
+            now=now,
+            proof_follows=presented is not None,
+        )
         if parts.header_segment not in self._headers:
             # Only what the issuer signed comes in here, so there are few; the bound is for
             # whatever an issuer may think of.
@@ -213,6 +241,15 @@ class Checks:
             Claim,
             ("token", said["iss"], said["sub"], said.get("jti", ""), said["iat"], said["exp"]),
         )
+
+    def _proven(
+        self, token: AccessToken, raw: str, presented: Presented | None, now: Instant
+    ) -> tuple[DPoP, Claim] | None:
+        """Return the claim of the proof that came along, once it is in order."""
+        if self.dpop is None:
+            raise SenderConstraintUnverified("no proof is checked here: the verifier has no dpop=")
+        claim = self.dpop.proven(token, raw, presented, now)
+        return None if claim is None else (self.dpop, claim)
 
     def _admit(self, token: AccessToken, claim: Claim, now: Instant) -> AccessToken:
         # Loading keys and claiming take time; what was young enough before may not be now.
@@ -245,6 +282,8 @@ class Verifier(Checks):
         ca_file: PEM file of the authorities to trust instead of the public ones.
         clock: reads both clocks.
         on_event: told of what happens, see `events`.
+        dpop: takes tokens that are bound to their sender's key (RFC 9449), or demands that they
+            are. Without it, such a token is refused.
 
     Raises:
         ConfigurationError: an argument cannot be used.
@@ -252,12 +291,19 @@ class Verifier(Checks):
 
     __slots__ = ()
 
-    def verify(self, raw: str, *, scopes: Collection[str] = frozenset()) -> AccessToken:
+    def verify(
+        self,
+        raw: str,
+        *,
+        scopes: Collection[str] = frozenset(),
+        presented: Presented | None = None,
+    ) -> AccessToken:
         """Accept a token, once.
 
         Args:
-            raw: the token, without `Bearer`.
+            raw: the token, without `Bearer` or `DPoP`.
             scopes: what the call needs; all of them must be granted.
+            presented: the request that it came with by the scheme `DPoP`; None for `Bearer`.
 
         Raises:
             TokenRefused: the class of the first check that fails.
@@ -271,8 +317,14 @@ class Verifier(Checks):
             revoked = self._check(parts, self._keys.lookup(kid, now), now)
             if revoked is None:
                 revoked = self._revocations.revoked(now)
-            token, claim = self._accept(parts, revoked, scopes, now)
+            token, claim = self._accept(parts, revoked, scopes, now, presented)
+            proven = None
+            if presented is not None or self.dpop is not None:
+                proven = self._proven(token, raw, presented, now)
             try:
+                if proven is not None:
+                    with proven[0].claiming(now):
+                        self._proofs.claim(proven[1], now)
                 self._replay_cache.claim(claim, now)
             except EphemeraError:
                 raise
@@ -295,6 +347,8 @@ class Verifier(Checks):
         self._revocations.warm()
         try:
             self._replay_cache.warm()
+            if self._proofs is not self._replay_cache:
+                self._proofs.warm()
         except EphemeraError:
             raise
         except Exception as error:
@@ -306,7 +360,13 @@ class AsyncVerifier(Checks):
 
     __slots__ = ()
 
-    async def verify(self, raw: str, *, scopes: Collection[str] = frozenset()) -> AccessToken:
+    async def verify(
+        self,
+        raw: str,
+        *,
+        scopes: Collection[str] = frozenset(),
+        presented: Presented | None = None,
+    ) -> AccessToken:
         """Do as `Verifier.verify`."""
         now = self._clock()
         try:
@@ -315,8 +375,14 @@ class AsyncVerifier(Checks):
             revoked = self._check(parts, key, now)
             if revoked is None:
                 revoked = await self._revocations.revoked_async(now)
-            token, claim = self._accept(parts, revoked, scopes, now)
+            token, claim = self._accept(parts, revoked, scopes, now, presented)
+            proven = None
+            if presented is not None or self.dpop is not None:
+                proven = self._proven(token, raw, presented, now)
             try:
+                if proven is not None:
+                    with proven[0].claiming(now):
+                        await self._proofs.claim_async(proven[1], now)
                 await self._replay_cache.claim_async(claim, now)
             except EphemeraError:
                 raise
@@ -333,6 +399,8 @@ class AsyncVerifier(Checks):
         await self._revocations.warm_async()
         try:
             await self._replay_cache.warm_async()
+            if self._proofs is not self._replay_cache:
+                await self._proofs.warm_async()
         except EphemeraError:
             raise
         except Exception as error:

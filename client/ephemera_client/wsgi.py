@@ -3,6 +3,7 @@
 from collections.abc import Generator, Iterable
 from http import HTTPStatus
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from ephemera_client import admission, bearer
 from ephemera_client.admission import access_token
@@ -13,7 +14,7 @@ from ephemera_client.scope import scope_set
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-__all__ = ["RequireToken", "access_token", "authorization"]
+__all__ = ["RequireToken", "access_token", "authorization", "seen"]
 
 
 class RequireToken:
@@ -42,7 +43,7 @@ class RequireToken:
     ) -> Iterable[bytes]:
         """Admit or refuse a request."""
         try:
-            admission.admit(environ, authorization(environ), self._verifier, self._scopes)
+            admission.admit(environ, authorization(environ), self._verifier, self._scopes, seen)
         except bearer.REFUSALS as error:
             return self._refuse(error, start_response)
         try:
@@ -67,7 +68,7 @@ class RequireToken:
         *,
         late: bool = False,
     ) -> Iterable[bytes]:
-        refusal = bearer.refuse(error, realm=self._verifier.audience)
+        refusal = admission.refuse(error, self._verifier)
         status = f"{refusal.status} {HTTPStatus(refusal.status).phrase}"
         headers = list(refusal.headers)
         if late and error.__traceback__ is not None:
@@ -82,3 +83,18 @@ def authorization(environ: "WSGIEnvironment") -> list[str]:
     """Return the Authorization headers of a request; servers join several with commas."""
     value = environ.get("HTTP_AUTHORIZATION")
     return [] if value is None else [value]
+
+
+def seen(environ: admission.Place) -> admission.Seen:
+    """Tell what a proof is compared with.
+
+    WSGI servers undo the escapes of a path, so one with an escaped slash in it matches no proof.
+    Several DPoP headers come joined by commas, and are then no proof.
+    """
+    path = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
+    value = environ.get("HTTP_DPOP")
+    return admission.Seen(
+        environ["REQUEST_METHOD"],
+        quote(path, safe=admission.PATH_SAFE, encoding="latin-1"),
+        [] if value is None else [value],
+    )

@@ -33,6 +33,7 @@ from ephemera_issuer.edge.token import TokenEndpoint
 from ephemera_issuer.ending import Ending
 from ephemera_issuer.errors import TooManyRequests
 from ephemera_issuer.limits import Limits
+from ephemera_issuer.possession import Proofs
 from ephemera_issuer.proxies import Proxies
 from ephemera_issuer.spent import SpentAssertions
 
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 
     from starlette.types import Receive, Scope, Send
 
+    from ephemera_client import DPoPNonces
     from ephemera_client.instant import Clock
     from ephemera_client.replay import ReplayCache
     from ephemera_issuer.attempt import Observer
@@ -118,6 +120,7 @@ def create_app(  # noqa: PLR0913 - the parts of an issuer
     auditor: Auditor | None = None,
     limits: Limits | None = None,
     proxies: Proxies | None = None,
+    dpop_nonces: DPoPNonces | None = None,
     clock: Clock = instant.read,
 ) -> Starlette:
     """Make the public application of one issuer.
@@ -126,13 +129,14 @@ def create_app(  # noqa: PLR0913 - the parts of an issuer
         keeper: Holds the snapshot to answer from; it runs while the application does.
         issuer: The issuer identifier, from which every published URL follows.
         ledger: Where assertions are spent: one for all processes of the issuer.
-        jwks_uri_hosts: The hosts that clients' keys may be fetched from.
+        jwks_uri_hosts: The hosts that keys of clients and of trusted issuers may be fetched from.
         background: What else runs while the application does; it never returns.
         ending: Tells that the process is about to end; by default it never is.
         observers: Told of every token request and how it ended.
         auditor: Records every token request, and may have it wait; by default nobody does.
         limits: How much callers may ask for; by default everything.
         proxies: Whose word is taken for who calls; by default nobody's.
+        dpop_nonces: Proofs of possession must hold one of these; by default they need none.
         clock: Dates tokens and tells the age of the snapshot.
     """
 
@@ -152,7 +156,9 @@ def create_app(  # noqa: PLR0913 - the parts of an issuer
 
     limits = limits or Limits()
     authentication = Authentication(
-        issuer=issuer, keys=ClientKeys(hosts=jwks_uri_hosts, clock=clock)
+        issuer=issuer,
+        keys=ClientKeys(hosts=jwks_uri_hosts, clock=clock),
+        issuer_keys=ClientKeys(hosts=jwks_uri_hosts, clock=clock, whose="issuer"),
     )
     spent = SpentAssertions(ledger)
     token = TokenEndpoint(
@@ -160,6 +166,7 @@ def create_app(  # noqa: PLR0913 - the parts of an issuer
         issuer=issuer,
         authentication=authentication,
         spent=spent,
+        proofs=Proofs(issuer=issuer, url=issuer + TOKEN_PATH, nonces=dpop_nonces),
         clock=clock,
         observers=observers,
         auditor=auditor,

@@ -29,6 +29,7 @@
     ├── AuditBroken            records have been changed, removed or put in another order
     ├── LedgerUnusable         the ledger of spent assertions cannot be opened
     └── RequestRefused         a token request is refused, with the `error` of RFC 6749 §5.2
+        ├── NonceRequired      because its proof needs a nonce; it brings one
         ├── PolicyRefused      because policy says so; it names the rule
         ├── TooManyRequests    because its client or its address asks for too much; it says when
         └── Unavailable        because something cannot be known just now; it says when to come back
@@ -59,6 +60,8 @@ RefusalCode = Literal[
     "server_error",
     "too_many_requests",
     "temporarily_unavailable",
+    "invalid_dpop_proof",
+    "use_dpop_nonce",
 ]
 
 
@@ -209,6 +212,14 @@ class RequestRefused(IssuerError):
     def reason(self) -> str:
         """One of a closed set of names, for whoever counts or records refusals."""
         return self.error
+
+
+class NonceRequired(RequestRefused):
+    """The same request is to come again with this nonce in its proof (RFC 9449 section 8)."""
+
+    def __init__(self, nonce: str) -> None:
+        self.nonce = nonce
+        super().__init__("use_dpop_nonce", "the DPoP proof must hold the nonce of this answer")
 
 
 class PolicyRefused(RequestRefused):

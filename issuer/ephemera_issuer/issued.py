@@ -12,7 +12,10 @@ if TYPE_CHECKING:
 
 
 class IssuedToken(NamedTuple):
-    """What an own token says. Times are Unix seconds."""
+    """What an own token says. Times are Unix seconds.
+
+    `thumbprint` is of the key that it is bound to, or None.
+    """
 
     kid: str
     issuer: str
@@ -22,6 +25,7 @@ class IssuedToken(NamedTuple):
     issued_at: int
     expires_at: int
     jti: str
+    thumbprint: str | None = None
 
 
 def recognise(raw: str, *, issuer: str, ring: KeyRing) -> IssuedToken | None:
@@ -53,4 +57,5 @@ def recognise(raw: str, *, issuer: str, ring: KeyRing) -> IssuedToken | None:
         claims["iat"],
         claims["exp"],
         claims["jti"],
+        claims["cnf"]["jkt"] if "cnf" in claims else None,
     )

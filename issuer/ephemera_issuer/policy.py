@@ -34,7 +34,10 @@ class Rule(Enum):
 
 
 class Decision(NamedTuple):
-    """What a token may say; `scope` is in alphabetical order, `lifetime` in seconds."""
+    """What a token may say; `scope` is in alphabetical order, `lifetime` in seconds.
+
+    Where `dpop_required`, it must be bound to a key that the caller proves.
+    """
 
     client_id: str
     audience: str
@@ -42,6 +45,7 @@ class Decision(NamedTuple):
     lifetime: int
     single_use: bool
     rule: Rule
+    dpop_required: bool = False
 
 
 def decide(held: Snapshot | Registry, client: Client, request: TokenRequest) -> Decision:
@@ -86,7 +90,15 @@ def decide(held: Snapshot | Registry, client: Client, request: TokenRequest) -> 
     else:
         rule = Rule.MAXIMUM_LIFETIME
     scope = " ".join(sorted(scopes))
-    return Decision(client.id, audience.id, scope, lifetime, audience.single_use, rule)
+    return Decision(
+        client.id,
+        audience.id,
+        scope,
+        lifetime,
+        audience.single_use,
+        rule,
+        audience.dpop_required,
+    )
 
 
 def require_enabled(client: Client) -> None:

@@ -206,6 +206,7 @@ class Settings(BaseSettings):
     algorithm: Literal["ES256", "EdDSA", "RS256"] = "ES256"
     tls_ends_in_front: bool = False
     rotate_every: Annotated[int | None, BeforeValidator(_parse_period)] = 86400
+    dpop_nonce: Literal["off", "required"] = "off"
     workers: Annotated[int, Field(ge=1, le=_MOST_WORKERS)] = 1
     unencrypted_hosts: _Hosts = ()
     audit: Annotated[str, AfterValidator(_check_audit)] = "off"

@@ -16,7 +16,13 @@ from ephemera_client.errors import (
     TokenReplayed,
 )
 from ephemera_issuer.authentication import assertion
-from ephemera_issuer.errors import LedgerUnusable, SettingsInvalid, Unavailable
+from ephemera_issuer.errors import (
+    LedgerUnusable,
+    NonceRequired,
+    RequestRefused,
+    SettingsInvalid,
+    Unavailable,
+)
 from ephemera_issuer.settings import REDIS_SCHEMES
 
 if TYPE_CHECKING:
@@ -31,7 +37,7 @@ _SCHEME = "sqlite:///"
 
 
 class SpentAssertions:
-    """Spends assertions, for any number of tasks."""
+    """Spends assertions, and the proofs of bound tokens, for any number of tasks."""
 
     __slots__ = ("_ledger",)
 
@@ -57,6 +63,32 @@ class SpentAssertions:
             raise assertion.refused("was issued before this ledger began; make a new one") from None
         except ReplayCacheUnavailable as error:
             raise Unavailable("assertions cannot be spent just now") from error
+
+    async def claim_proof(self, proof: Claim, now: Instant, *, nonce: str | None) -> None:
+        """Accept a proof, for the first and last time.
+
+        `nonce` is a new one, where the age of a proof is that of its nonce.
+
+        Raises:
+            RequestRefused: `invalid_dpop_proof`: it was accepted before, or may have been.
+            NonceRequired: the nonce in it is older than the ledger.
+            Unavailable: The ledger does not answer, so nobody knows.
+        """
+        try:
+            await self._ledger.claim_async(proof, now)
+        except TokenReplayed:
+            raise RequestRefused(
+                "invalid_dpop_proof",
+                "the proof has been used before: make a new one for each request",
+            ) from None
+        except IssuedBeforeLedger:
+            if nonce is not None:
+                raise NonceRequired(nonce) from None
+            raise RequestRefused(
+                "invalid_dpop_proof", "the proof was made before this ledger began; make a new one"
+            ) from None
+        except ReplayCacheUnavailable as error:
+            raise Unavailable("proofs cannot be accepted just now") from error
 
 
 @contextlib.contextmanager

@@ -78,6 +78,10 @@ class SealingKeys:
         ciphertext = key.cipher.encrypt(nonce, plaintext, _bound_to(issuer, kid, alg))
         return FORMAT + bytes.fromhex(key.fingerprint) + nonce + ciphertext
 
+    def derive(self, purpose: bytes) -> tuple[bytes, ...]:
+        """Return a secret for one purpose, 32 bytes, of each key held: the one that seals first."""
+        return tuple(key.derive(purpose) for key in self._keys.values())
+
     def open(self, sealed: bytes, *, issuer: str, kid: str, alg: str) -> bytearray:
         """Decrypt with whichever key sealed it, into a buffer that the caller should overwrite.
 

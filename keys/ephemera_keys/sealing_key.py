@@ -55,6 +55,10 @@ class SealingKey:
             )
         return key
 
+    def derive(self, purpose: bytes) -> bytes:
+        """Return 32 secret bytes that are for one purpose, and say nothing of the key itself."""
+        return hmac.digest(self._secret, b"ephemera derived " + purpose, "sha256")
+
     def reveal(self) -> str:
         """Write the secret as text, for the one file that keeps it."""
         return PREFIX + urlsafe_b64encode(self._secret).rstrip(b"=").decode()

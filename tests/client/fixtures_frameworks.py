@@ -244,15 +244,26 @@ SYNC_UNDER_ASGI: dict[str, Api] = {
 }
 
 
-async def call(app: Any, *authorization: str, method: str = "GET", at: str = "/invoices") -> Any:
+async def call(
+    app: Any,
+    *authorization: str,
+    method: str = "GET",
+    at: str = "/invoices",
+    proofs: Iterable[str] = (),
+) -> Any:
     """Send one request to an ASGI application, or in a thread to a WSGI one."""
     headers = [("Authorization", value) for value in authorization]
+    headers += [("DPoP", value) for value in proofs]
     url = f"http://billing{at}"
     if any(isinstance(app, kind) for kind in (Starlette, ASGIHandler)):
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app)) as client:
             return await client.request(method, url, headers=headers)
+    # What WSGI servers do with repeated headers; of this transport, the last would win.
+    joined = {
+        name: ", ".join(value for each, value in headers if each == name) for name, _ in headers
+    }
     # The exception that start_response is told of is not for us, the answer is.
     transport = httpx.WSGITransport(app, raise_app_exceptions=False)
     with httpx.Client(transport=transport) as client:
-        send = partial(client.request, method, url, headers=headers)
+        send = partial(client.request, method, url, headers=joined)
         return await anyio.to_thread.run_sync(send)

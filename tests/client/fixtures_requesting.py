@@ -24,6 +24,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from ephemera_client.jwk import thumbprint
+
 
 class Asked(NamedTuple):
     """A request as the server saw it."""
@@ -263,13 +265,16 @@ class Issuer:
             planned = self.planned.pop(0) if self.planned else None
         if planned is not None:
             return planned
+        proof = asked.headers.get("dpop")
+        # Bound to the key of the proof, which is not checked here.
+        bound = {} if proof is None else {"cnf": {"jkt": thumbprint(_jwk_in(proof))}}
         first, *others = (
-            self.mint(form["resource"], form.get("scope", ""))
+            self.mint(form["resource"], form.get("scope", ""), **bound)
             for _ in range(int(form.get("count", "1")))
         )
         return _json(
             access_token=first,
-            token_type="Bearer",
+            token_type="DPoP" if bound else "Bearer",
             expires_in=int(form.get("lifetime", "120")),
             scope=form.get("scope", ""),
             **self.said,
@@ -285,6 +290,11 @@ def issuing(*, tls: ssl.SSLContext | None = None, **metadata: Any) -> Iterator[I
     with serving(issuer.answer, tls=tls) as server:
         issuer.origin = server.origin
         yield issuer
+
+
+def _jwk_in(proof: str) -> dict[str, Any]:
+    jwk: dict[str, Any] = jwt.get_unverified_header(proof)["jwk"]
+    return jwk
 
 
 def _json(**members: Any) -> Reply:

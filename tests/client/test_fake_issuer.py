@@ -15,6 +15,9 @@ from ephemera_client import (
     ClientRefused,
     ClientSecret,
     ConfigurationError,
+    DPoP,
+    DPoPKey,
+    DPoPNonces,
     EphemeraError,
     ForeignVerifier,
     InsufficientScope,
@@ -22,7 +25,9 @@ from ephemera_client import (
     KeysUnavailable,
     KeyUnknown,
     NoReplayCache,
+    Presented,
     PrivateKeyJWT,
+    ProofRefused,
     RequireToken,
     SingleProcessReplayCache,
     StaticKeys,
@@ -46,7 +51,12 @@ AUDIENCE = "https://billing.internal"
 READ = "invoices:read"
 
 # What no token can be by itself.
-NOT_MINTED = {"token_refused", "token_missing", "issued_before_ledger", "token_revoked"}
+OF_PROOFS = {ProofRefused.code, *(kind.code for kind in ProofRefused.__subclasses__())}
+NOT_MINTED = {
+    *("token_refused", "token_missing", "issued_before_ledger", "token_revoked"),
+    # A token is bound by its caller's key alone.
+    *("sender_constraint_missing", *OF_PROOFS),
+}
 
 
 @pytest.fixture
@@ -276,6 +286,33 @@ def test_the_threaded_tokens_go_on_requests_as_well(issuer: FakeIssuer) -> None:
         transport = tokens.transport({AUDIENCE: Target(AUDIENCE)}, inner=inner)
         with httpx.Client(transport=transport) as http:
             assert http.get(AUDIENCE).text == "orders"
+
+
+@pytest.mark.anyio
+async def test_a_caller_that_binds_its_tokens_meets_an_api_that_demands_it(
+    issuer: FakeIssuer,
+) -> None:
+    key = DPoPKey.generate()
+    demand = DPoP(origin=AUDIENCE, required=True, nonces=DPoPNonces.of_this_process())
+    api = RequireToken(_who, issuer.async_verifier(AUDIENCE, dpop=demand), scopes={READ})
+    billing = {AUDIENCE: Target(AUDIENCE, {READ})}
+    for dpop, status in ((key, 200), (None, 401)):
+        async with issuer.async_tokens("shipping", dpop=dpop) as tokens:
+            transport = tokens.transport(billing, inner=httpx.ASGITransport(api))
+            async with httpx.AsyncClient(transport=transport) as http:
+                assert (await http.get(f"{AUDIENCE}/")).status_code == status
+    with issuer.tokens("shipping", dpop=key) as threaded:
+        token = threaded.get(AUDIENCE)
+        verifier = issuer.verifier(AUDIENCE, dpop=DPoP(origin=AUDIENCE, required=True))
+        headers = threaded.headers(token, "GET", AUDIENCE)
+        accepted = verifier.verify(token, presented=Presented("GET", AUDIENCE, headers["DPoP"]))
+    assert accepted.key_thumbprint == key.thumbprint
+
+
+def test_a_bad_proof_gets_no_token(issuer: FakeIssuer) -> None:
+    form = f"grant_type=client_credentials&client_id=orders&resource={AUDIENCE}".encode()
+    answer = issuer.answer("/oauth2/token", {"dpop": "junk"}, form)
+    assert (answer.status, b"invalid_dpop_proof" in answer.body) == (400, True)
 
 
 def test_what_is_asked_for_is_given_unless_grants_say_otherwise(issuer: FakeIssuer) -> None:

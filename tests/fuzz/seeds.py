@@ -10,7 +10,17 @@ from attacks.forgeries.every_kind import FORGERIES
 from attacks.forging import ALGORITHMS, Forge
 from attacks.genuine import GENUINE
 from client.fixtures_verifying import signing_key
-from fuzz.targets import CLAIMS, HEADER, KEY, METADATA, STRANGER
+from fuzz.targets import (
+    CALL,
+    CLAIMS,
+    HEADER,
+    KEY,
+    METADATA,
+    PROOF_CLAIMS,
+    PROOF_HEADER,
+    PUBLIC,
+    STRANGER,
+)
 from fuzz.targets import GENUINE as TOKEN
 
 from ephemera_client.compact import decode_base64url
@@ -42,6 +52,26 @@ def _signed() -> Iterator[bytes]:
         with contextlib.suppress(ValueError):
             header, claims = map(decode_base64url, token.split(".")[:2])
             yield header + b"\x00" + claims
+
+
+def _proofs() -> Iterator[bytes]:
+    yield PROOF_HEADER + b"\x00" + PROOF_CLAIMS
+    header, claims = json.loads(PROOF_HEADER), json.loads(PROOF_CLAIMS)
+    changes: list[tuple[dict[str, Any], dict[str, Any]]] = [
+        ({"alg": "none"}, {}),
+        ({"typ": "JWT"}, {}),
+        ({"jwk": PUBLIC | {"d": "AA"}}, {}),
+        ({"jwk": {"kty": "oct", "k": "AA"}}, {}),
+        ({"crit": ["b64"]}, {}),
+        ({}, {"htu": CALL.upper()}),
+        ({}, {"htu": CALL.replace("/inv", ":443/./%69nv")}),
+        ({}, {"htu": CALL.replace("//", "//user@")}),
+        ({}, {"iat": 1_800_000_000 - 60}),
+        ({}, {"htm": "POST", "nonce": "n"}),
+    ]
+    for of_header, of_claims in changes:
+        parts = (header | of_header, claims | of_claims)
+        yield b"\x00".join(json.dumps(part).encode() for part in parts)
 
 
 def _keys() -> Iterator[bytes]:
@@ -101,6 +131,7 @@ def seeds(target: str) -> list[bytes]:
     every = {
         "token": lambda: (token.encode("utf-8", "surrogatepass") for token in _tokens()),
         "signed": _signed,
+        "proof": _proofs,
         "keys": _keys,
         "authorization": _authorizations,
         "metadata": _metadata,

@@ -7,6 +7,7 @@ a corpus kept from one run still holds genuine tokens in the next.
 import json
 from base64 import urlsafe_b64decode
 from collections.abc import Callable
+from hashlib import sha256
 from typing import Any
 
 import httpx
@@ -27,6 +28,7 @@ from jwt.algorithms import ECAlgorithm
 
 from ephemera_client import (
     NoReplayCache,
+    ProofRefused,
     RequestMalformed,
     StaticKeys,
     TokenMissing,
@@ -35,6 +37,8 @@ from ephemera_client import (
     bearer,
     discovery,
 )
+from ephemera_client.dpop.proof import KnownKeys
+from ephemera_client.dpop.proof import check as check_proof
 from ephemera_client.jwk import ALGORITHMS, thumbprint
 from ephemera_client.jwks import document
 from ephemera_client.revocations import document as feed_document
@@ -67,6 +71,18 @@ CLAIMS = json.dumps(
     }
 ).encode()
 GENUINE = mint_bytes(KEY, HEADER, CLAIMS)
+CALL = f"{AUDIENCE}/invoices"
+PUBLIC = {name: KEY.jwk[name] for name in ("kty", "crv", "x", "y")}
+PROOF_HEADER = json.dumps({"typ": "dpop+jwt", "alg": "ES256", "jwk": PUBLIC}).encode()
+PROOF_CLAIMS = json.dumps(
+    {
+        "htm": "GET",
+        "htu": CALL,
+        "iat": NOW,
+        "jti": "one",
+        "ath": encode(sha256(GENUINE.encode()).digest()),
+    }
+).encode()
 METADATA = {
     "issuer": ISSUER,
     "token_endpoint": f"{ISSUER}/oauth2/token",
@@ -128,6 +144,38 @@ def signed(data: bytes) -> None:
     assert dict(accepted.claims) == said
     # A space and nothing else divides scopes (RFC 6749 §3.3).
     assert accepted.scopes == set(said.get("scope", "").split(" ")) - {""}
+
+
+def proof(data: bytes) -> None:
+    """A header and claims of a proof, a zero byte between them, that the caller itself signed."""
+    header, _, claims = data.partition(b"\x00")
+    try:
+        shown = check_proof(
+            mint_bytes(KEY, header, claims),
+            method="GET",
+            url=f"{CALL}?page=2",
+            token=GENUINE,
+            thumbprint=KEY.kid,
+            nonces=None,
+            now=NOW,
+            known=KnownKeys(),
+        )
+    except ProofRefused:
+        return
+    said_header, said = json.loads(header), json.loads(claims)
+    assert said_header["typ"].lower().removeprefix("application/") == "dpop+jwt"
+    assert said_header["alg"] == "ES256"
+    assert said_header["jwk"] | PUBLIC == said_header["jwk"]
+    assert not {"d", "k"} & set(said_header["jwk"])
+    assert not {"crit", "b64", "zip", "jku", "x5u", "x5c"} & set(said_header)
+    url = httpx.URL(said["htu"])
+    assert (url.scheme, url.host, url.port or 443) == ("https", "billing.internal", 443)
+    assert not url.userinfo
+    assert (said["htm"], said["ath"]) == ("GET", json.loads(PROOF_CLAIMS)["ath"])
+    assert type(said["iat"]) is int
+    assert NOW - 60 < said["iat"] <= NOW + 5
+    assert 0 < len(said["jti"]) <= 256
+    assert shown == (KEY.kid, said["jti"], said["iat"], said["iat"] + 65)
 
 
 def keys(data: bytes) -> None:
@@ -203,5 +251,6 @@ def feed(data: bytes) -> None:
 
 
 TARGETS: dict[str, Callable[[bytes], None]] = {
-    target.__name__: target for target in (token, signed, keys, authorization, metadata, feed)
+    target.__name__: target
+    for target in (token, signed, proof, keys, authorization, metadata, feed)
 }

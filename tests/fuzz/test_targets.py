@@ -13,7 +13,7 @@ from attacks.forging import ALGORITHMS
 from client.fixtures_verifying import AUDIENCE, ISSUER, NOW, signing_key
 from cryptography.exceptions import InvalidSignature
 from fuzz.seeds import seeds
-from fuzz.targets import CLAIMS, GENUINE, HEADER, KEY, METADATA, TARGETS
+from fuzz.targets import CLAIMS, GENUINE, HEADER, KEY, METADATA, PROOF_CLAIMS, PROOF_HEADER, TARGETS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -77,6 +77,16 @@ def test_any_members_hold(header: dict[str, Any], claims: dict[str, Any]) -> Non
 
 @settings(deadline=None)
 @given(
+    header=_changes("alg", "typ", "jwk", "kid", "crit", "jku"),
+    claims=_changes("htm", "htu", "ath", "iat", "jti", "nonce", "exp"),
+)
+def test_any_members_of_a_proof_hold(header: dict[str, Any], claims: dict[str, Any]) -> None:
+    parts = (json.loads(PROOF_HEADER) | header, json.loads(PROOF_CLAIMS) | claims)
+    TARGETS["proof"](b"\x00".join(json.dumps(part).encode() for part in parts))
+
+
+@settings(deadline=None)
+@given(
     alg=st.sampled_from(ALGORITHMS),
     changes=_changes("kty", "crv", "alg", "use", "key_ops", "kid", "x", "y", "n", "e", "d", "k"),
 )
@@ -109,6 +119,11 @@ FOUND: dict[str, tuple[str, object, bytes]] = {
         "claims._check_times",
         lambda *_: None,
         HEADER + b"\x00" + CLAIMS.replace(b'"exp": 18', b'"exp": 19'),
+    ),
+    "proof": (
+        "dpop.proof._check_age",
+        lambda *_: None,
+        PROOF_HEADER + b"\x00" + PROOF_CLAIMS.replace(b'"iat": 18', b'"iat": 17'),
     ),
     "keys": ("jwk._PRIVATE", frozenset(), json.dumps({"keys": [KEY.jwk | {"d": "AA"}]}).encode()),
     "authorization": ("bearer._B64TOKEN", re.compile(".*"), b"Bearer a b"),

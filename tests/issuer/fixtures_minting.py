@@ -25,7 +25,7 @@ from ephemera_keys import Algorithm, KeyRing, LocalSigner, generate, jwks, publi
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Collection
 
-    from ephemera_client import ReplayCache
+    from ephemera_client import DPoPNonces, ReplayCache
     from ephemera_issuer import app
     from ephemera_issuer.attempt import Observer
     from ephemera_issuer.ending import Ending
@@ -124,17 +124,20 @@ async def talking(
     limits: Limits | None = None,
     proxies: Proxies | None = None,
     address: str = "127.0.0.1",
+    dpop_nonces: DPoPNonces | None = None,
 ) -> AsyncIterator[httpx.AsyncClient]:
     """Talk to the whole application, in this process, under a Host that is not its own."""
     application = create_app(
         keeper or Keeper(),
         issuer=ISSUER,
-        ledger=ledger or SingleProcessReplayCache(clock=lambda: now),
+        # An empty one is false.
+        ledger=SingleProcessReplayCache(clock=lambda: now) if ledger is None else ledger,
         jwks_uri_hosts=jwks_uri_hosts,
         ending=ending,
         observers=observers,
         limits=limits,
         proxies=proxies,
+        dpop_nonces=dpop_nonces,
         clock=lambda: now,
     )
     transport = httpx.ASGITransport(application, raise_app_exceptions=False, client=(address, 4711))

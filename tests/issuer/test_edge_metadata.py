@@ -28,6 +28,7 @@ async def test_the_metadata_says_what_is_offered_and_where() -> None:
         "revocation_endpoint": f"{ISSUER}/oauth2/revoke",
         "revocation_endpoint_auth_methods_supported": METHODS,
         "revocation_endpoint_auth_signing_alg_values_supported": ALGORITHMS,
+        "dpop_signing_alg_values_supported": ["ES256", "Ed25519", "EdDSA", "RS256"],
         "ephemera_revocations_endpoint": f"{ISSUER}/v1/revocations",
         "ephemera_max_count": 100,
         "response_types_supported": [],

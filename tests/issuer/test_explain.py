@@ -28,6 +28,7 @@ def test_what_is_granted_is_told_with_what_set_the_lifetime(applied: Run) -> Non
         "scopes": ["invoices:read"],
         "lifetime": 120,
         "single_use": True,
+        "dpop": "optional",
         "rule": "default_lifetime",
         "because": "the grant orders -> https://billing.internal allows invoices:read; "
         "the lifetime is the default, since none was asked for",
@@ -118,6 +119,7 @@ def test_people_read_it_in_lines(applied: Run) -> None:
         "  scopes      invoices:read",
         "  lifetime    120 s",
         "  single use  yes",
+        "  dpop        optional",
         f"  because     {because}",
         "  rule        default_lifetime",
     ]

@@ -49,6 +49,7 @@ def test_the_comments_show_every_key_of_the_schema(run: Run, directory: Path) ->
     assert declared.clients["orders"].disabled
     (audience,) = declared.audiences.values()
     assert audience.introspected_by == {"orders"}
+    assert audience.dpop_required
     assert audience.disabled
     (grant,) = declared.grants.values()
     assert grant.max_lifetime == 90

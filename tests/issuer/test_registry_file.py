@@ -36,6 +36,7 @@ def test_a_file_declares_audiences_clients_and_grants(tmp_path: Path) -> None:
     assert audience.max_lifetime == 300
     assert audience.single_use
     assert audience.introspected_by == frozenset()
+    assert not audience.dpop_required
     assert audience.disabled is None
     client = declared.clients["orders"]
     assert (client.secret, client.keys, client.jwks_uri) == (True, (), None)
@@ -57,6 +58,7 @@ def test_every_key_can_be_given(tmp_path: Path) -> None:
         scopes = ["x"]
         single_use = false
         introspected_by = ["A.b_c-9", "gateway"]
+        dpop = "required"
         disabled = true
         [[grants]]
         client = "A.b_c-9"
@@ -69,6 +71,7 @@ def test_every_key_can_be_given(tmp_path: Path) -> None:
     assert not audience.single_use
     assert audience.disabled is True
     assert audience.introspected_by == {"A.b_c-9", "gateway"}
+    assert audience.dpop_required
     assert declared.clients["A.b_c-9"].disabled is False
     assert declared.clients["gateway"].jwks_uri == "https://gateway.internal:8443/jwks.json?v=1"
     assert declared.grants["A.b_c-9", "urn:example:ledger"].max_lifetime == 90

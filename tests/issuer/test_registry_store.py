@@ -50,7 +50,9 @@ def test_keys_where_they_are_and_who_introspects_are_read_back(
 ) -> None:
     write_keys(tmp_path / "orders.jwks.json", "k1", "k2")
     text = (
-        WITH_KEYS.replace('max_lifetime = "5m"', 'introspected_by = ["orders", "gateway"]')
+        WITH_KEYS.replace('max_lifetime = "5m"', 'introspected_by = ["orders", "gateway"]').replace(
+            "[[audiences]]", '[[audiences]]\ndpop = "required"'
+        )
         + '[[clients]]\nid = "gateway"\njwks_uri = "https://gateway.internal/jwks.json"'
     )
     applied = apply_text(database, tmp_path, text)
@@ -63,6 +65,7 @@ def test_keys_where_they_are_and_who_introspects_are_read_back(
     assert [key.key.kid for key in held.clients["orders"].keys] == ["k1", "k2"]
     assert held.clients["gateway"].jwks_uri == "https://gateway.internal/jwks.json"
     assert held.audiences[BILLING].introspected_by == {"orders", "gateway"}
+    assert held.audiences[BILLING].dpop_required
     assert apply_text(database, tmp_path, text, prune=True).changes == ()
 
 

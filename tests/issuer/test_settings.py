@@ -345,17 +345,6 @@ def test_loopback_is_this_machine_only(host: str, *, loopback: bool) -> None:
     assert is_loopback(host) is loopback
 
 
-def test_names_of_the_command_are_known_and_a_near_one_is_told(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    for name in ("ID", "KEY_FILE", "CA_FILE"):
-        monkeypatch.setenv(f"EPHEMERA_ADMIN_{name}", "ops")
-    assert Settings().issuer is None
-    monkeypatch.setenv("EPHEMERA_ADMIN_KEY_FIEL", "ops.pem")
-    with pytest.raises(SettingsInvalid, match=r"did you mean EPHEMERA_ADMIN_KEY_FILE\?"):
-        Settings()
-
-
 @pytest.mark.parametrize(
     ("text", "directory"),
     [("off", None), ("database", None), ("file:audit", Path("audit")), ("file:/a b", Path("/a b"))],
@@ -377,3 +366,22 @@ def test_when_the_audit_is_behind_there_are_two_things_to_do() -> None:
     assert Settings(audit_when_behind="stop").audit_when_behind == "stop"
     with pytest.raises(SettingsInvalid, match="EPHEMERA_AUDIT_WHEN_BEHIND: must be 'slow' or 'st"):
         Settings(audit_when_behind="drop")
+
+
+def test_names_of_the_command_are_known_and_a_near_one_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("ID", "KEY_FILE", "CA_FILE"):
+        monkeypatch.setenv(f"EPHEMERA_ADMIN_{name}", "ops")
+    assert Settings().issuer is None
+    monkeypatch.setenv("EPHEMERA_ADMIN_KEY_FIEL", "ops.pem")
+    with pytest.raises(SettingsInvalid, match=r"did you mean EPHEMERA_ADMIN_KEY_FILE\?"):
+        Settings()
+
+
+def test_nonces_in_proofs_are_off_or_required(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Settings().dpop_nonce == "off"
+    monkeypatch.setenv("EPHEMERA_DPOP_NONCE", "required")
+    assert Settings().dpop_nonce == "required"
+    with pytest.raises(SettingsInvalid, match=r"^EPHEMERA_DPOP_NONCE: "):
+        Settings(dpop_nonce="sometimes")

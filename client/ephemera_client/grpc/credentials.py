@@ -10,7 +10,7 @@ from functools import partial
 import grpc
 
 from ephemera_client import token_request
-from ephemera_client.errors import EphemeraError
+from ephemera_client.errors import ConfigurationError, EphemeraError
 from ephemera_client.token_request import IssuedToken
 from ephemera_client.transport import AsyncTokens, Target, Tokens
 
@@ -25,7 +25,8 @@ def token_credentials(tokens: Tokens, target: Target) -> grpc.CallCredentials:
         target: the API's audience, and the scopes to ask for.
 
     Raises:
-        ConfigurationError: the target is none that a token can be asked for.
+        ConfigurationError: the target is none that a token can be asked for, or the tokens are
+            bound to a key.
     """
     return grpc.metadata_call_credentials(_Plugin(tokens, target))
 
@@ -34,7 +35,8 @@ def async_token_credentials(tokens: AsyncTokens, target: Target) -> grpc.CallCre
     """Do as `token_credentials` for `grpc.aio`, with an `AsyncTokenClient` and in its event loop.
 
     Raises:
-        ConfigurationError: the target is none that a token can be asked for.
+        ConfigurationError: the target is none that a token can be asked for, or the tokens are
+            bound to a key.
         RuntimeError: no event loop is running.
     """
     return grpc.metadata_call_credentials(_AsyncPlugin(tokens, target))
@@ -42,7 +44,7 @@ def async_token_credentials(tokens: AsyncTokens, target: Target) -> grpc.CallCre
 
 class _Plugin(grpc.AuthMetadataPlugin):
     def __init__(self, tokens: Tokens, target: Target) -> None:
-        token_request.want(target.audience, target.scopes, None)
+        _check(tokens, target)
         self._tokens = tokens
         self._target = target
 
@@ -60,7 +62,7 @@ class _Plugin(grpc.AuthMetadataPlugin):
 
 class _AsyncPlugin(grpc.AuthMetadataPlugin):
     def __init__(self, tokens: AsyncTokens, target: Target) -> None:
-        token_request.want(target.audience, target.scopes, None)
+        _check(tokens, target)
         self._tokens = tokens
         self._target = target
         self._loop = asyncio.get_running_loop()
@@ -75,6 +77,15 @@ class _AsyncPlugin(grpc.AuthMetadataPlugin):
 
     async def _get(self) -> IssuedToken:
         return await self._tokens.get(self._target.audience, scopes=self._target.scopes)
+
+
+def _check(tokens: object, target: Target) -> None:
+    token_request.want(target.audience, target.scopes, None)
+    if getattr(tokens, "bound", False):
+        raise ConfigurationError(
+            "tokens bound to a key (dpop=) are shown with a proof of an HTTP request: "
+            "gRPC has no way to carry one"
+        )
 
 
 def _tell(callback: grpc.AuthMetadataPluginCallback, asked: Future[IssuedToken]) -> None:

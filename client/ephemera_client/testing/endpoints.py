@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import parse_qsl, unquote_plus
 
 from ephemera_client import compact
-from ephemera_client.errors import TokenRefused
+from ephemera_client.dpop import proof
+from ephemera_client.errors import ProofRefused, TokenRefused
 from ephemera_client.expected import RFC9068
 from ephemera_client.http import Response
 
@@ -81,6 +82,7 @@ class Endpoints:
             "jwks_uri": issuer + JWKS,
             "token_endpoint": issuer + TOKEN,
             "grant_types_supported": ["client_credentials"],
+            "dpop_signing_alg_values_supported": list(proof.ALGORITHMS),
             "ephemera_max_count": MAX_COUNT,
         }
 
@@ -99,23 +101,47 @@ class Endpoints:
         if self._refusals:
             raise self._refusals.pop(0)
         granted = self._granted(asked)
+        bound = self._binding(headers)
         lifetime = min(lifetime or _USUAL_LIFETIME, RFC9068.longest_lifetime)
         first, *others = (
             self._issuer.mint(
-                audience, scopes=granted, client_id=asked.client_id, lifetime=lifetime
+                audience,
+                scopes=granted,
+                client_id=asked.client_id,
+                lifetime=lifetime,
+                claims=bound,
             )
             for _ in range(number)
         )
         return _json(
             {
                 "access_token": first,
-                "token_type": "Bearer",
+                "token_type": "DPoP" if bound else "Bearer",
                 "expires_in": lifetime,
                 "scope": " ".join(sorted(granted)),
                 "single_use": True,
                 "additional_tokens": others or None,
             }
         )
+
+    def _binding(self, headers: Mapping[str, str]) -> dict[str, Any]:
+        """Return the claim that binds to the key of a proof, as a real issuer checks it."""
+        if "dpop" not in headers:
+            return {}
+        try:
+            proven = proof.check(
+                headers["dpop"],
+                method="POST",
+                url=self._issuer.issuer + TOKEN,
+                token=None,
+                thumbprint=None,
+                nonces=None,
+                now=self._issuer.clock().wall,
+                known=proof.KnownKeys(),
+            )
+        except ProofRefused as error:
+            raise _Refused("invalid_dpop_proof", str(error).replace('"', "'")) from None
+        return {"cnf": {"jkt": proven.thumbprint}}
 
     def _granted(self, asked: Asked) -> frozenset[str]:
         if self._grants is None:

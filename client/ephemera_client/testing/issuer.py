@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any, Self
 
 from ephemera_client import compact, instant
+from ephemera_client.dpop.key import DPoPKey
 from ephemera_client.errors import ConfigurationError
 from ephemera_client.http import Response
 from ephemera_client.instant import Clock, Instant
@@ -183,13 +184,15 @@ class FakeIssuer:
         finally:
             self.keys.away = False
 
-    def tokens(self, client_id: str = "orders") -> FakeTokens:
-        """Return what stands for the `TokenClient` of a caller."""
-        return FakeTokens(self, client_id)
+    def tokens(self, client_id: str = "orders", *, dpop: DPoPKey | None = None) -> FakeTokens:
+        """Return what stands for the `TokenClient` of a caller, or of one that binds its tokens."""
+        return FakeTokens(self, client_id, dpop)
 
-    def async_tokens(self, client_id: str = "orders") -> AsyncFakeTokens:
+    def async_tokens(
+        self, client_id: str = "orders", *, dpop: DPoPKey | None = None
+    ) -> AsyncFakeTokens:
         """Return what stands for the `AsyncTokenClient` of a caller."""
-        return AsyncFakeTokens(self, client_id)
+        return AsyncFakeTokens(self, client_id, dpop)
 
     def refuse_next(self, error: str, *, description: str | None = None, status: int = 400) -> None:
         """Refuse the next token request that is not refused yet, with an RFC 6749 §5.2 error."""

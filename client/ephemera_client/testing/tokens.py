@@ -5,6 +5,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from ephemera_client import token_request
+from ephemera_client.dpop.key import DPoPKey
+from ephemera_client.dpop.prover import Prover, Showing
 from ephemera_client.errors import IssuerUnavailable
 from ephemera_client.testing.endpoints import TOKEN
 from ephemera_client.token_request import Asker, IssuedToken
@@ -20,11 +22,12 @@ if TYPE_CHECKING:
     from ephemera_client.testing.issuer import FakeIssuer
 
 
-class _Source:
+class _Source(Showing):
     """One client's tokens, asked for without a connection."""
 
-    def __init__(self, issuer: "FakeIssuer", client_id: str) -> None:
+    def __init__(self, issuer: "FakeIssuer", client_id: str, dpop: DPoPKey | None = None) -> None:
         self._issuer = issuer
+        self._prover = None if dpop is None else Prover(dpop, clock=issuer.clock)
         self._client_id = client_id
 
     def __repr__(self) -> str:
@@ -39,10 +42,19 @@ class _Source:
                 "no token: the fake issuer is away", cause_code="connect_failed"
             )
         body = token_request.form(wanted, {"client_id": self._client_id})
-        response = self._issuer.answer(TOKEN, {}, body)
+        headers = {}
+        if self._prover is not None:
+            headers["dpop"] = self._prover.proof("POST", self._issuer.issuer + TOKEN)
+        response = self._issuer.answer(TOKEN, headers, body)
         asker = Asker(self._issuer.issuer, self._client_id, "none: the issuer is a fake")
         now = self._issuer.clock().wall
-        (token,) = token_request.issued(response, wanted, asker=asker, now=now)
+        (token,) = token_request.issued(
+            response,
+            wanted,
+            asker=asker,
+            now=now,
+            token_type="Bearer" if self._prover is None else "DPoP",
+        )
         return token
 
 
@@ -66,7 +78,7 @@ class FakeTokens(_Source):
         self, targets: Mapping[str, Target], *, inner: Inner | None = None
     ) -> TokenTransport:
         """Return the transport of `TokenClient.transport`, such as around an API in `inner`."""
-        return TokenTransport(self, targets, inner=inner)
+        return TokenTransport(self, targets, inner=inner, prover=self._prover)
 
     def close(self) -> None:
         """Do nothing: nothing is open."""
@@ -103,7 +115,7 @@ class AsyncFakeTokens(_Source):
         self, targets: Mapping[str, Target], *, inner: AsyncInner | None = None
     ) -> AsyncTokenTransport:
         """Return the transport of `AsyncTokenClient.transport`."""
-        return AsyncTokenTransport(self, targets, inner=inner)
+        return AsyncTokenTransport(self, targets, inner=inner, prover=self._prover)
 
     async def aclose(self) -> None:
         """Do nothing: nothing is open."""

@@ -76,6 +76,7 @@ def _granted(decision: Decision) -> Document:
         "scopes": decision.scope.split(),
         "lifetime": decision.lifetime,
         "single_use": decision.single_use,
+        "dpop": "required" if decision.dpop_required else "optional",
         "rule": decision.rule.value,
     }
 

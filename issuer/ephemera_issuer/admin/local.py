@@ -2,29 +2,35 @@
 
 from __future__ import annotations
 
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
 from ephemera_client import instant
 from ephemera_issuer.admin import documents, explanation, revoking
+from ephemera_issuer.database import open_database
+from ephemera_issuer.recorded import opened
 from ephemera_issuer.registry.clients import drop_secret, find_client, roll_secret, set_disabled
 from ephemera_issuer.registry.secrets import SecretsDirectory
 from ephemera_issuer.registry.store import read_registry
 from ephemera_issuer.rotation import SigningKeys, require_ring
 from ephemera_issuer.sealing_key import open_sealing_keys
+from ephemera_issuer.settings import Settings
 from ephemera_issuer.timeline import timeline
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from ephemera_issuer.admin.documents import Document
     from ephemera_issuer.database import Database
     from ephemera_issuer.registry.entries import Registry
-    from ephemera_issuer.settings import Settings
 
 
 class DatabaseAdministration:
-    """Works on the database that `settings` name, which is there already."""
+    """Works on the database that `settings` name, which is there already.
+
+    Who looks opens no audit; what changes is recorded by whoever runs this process.
+    """
 
     def __init__(self, database: Database, settings: Settings) -> None:
         self._database = database
@@ -48,15 +54,18 @@ class DatabaseAdministration:
 
     def set_disabled(self, client: str, *, disabled: bool) -> bool:
         """Disable or enable a client, and tell whether that changed anything."""
-        return set_disabled(self._database, client, disabled=disabled)
+        with opened(self._settings) as database:
+            return set_disabled(database, client, disabled=disabled)
 
     def roll_secret(self, client: str, secrets_dir: Path) -> Path:
         """Give a client a second secret, and return the file that holds it."""
-        return roll_secret(self._database, client, SecretsDirectory(secrets_dir, reuse=False))
+        with opened(self._settings) as database:
+            return roll_secret(database, client, SecretsDirectory(secrets_dir, reuse=False))
 
     def drop_secret(self, client: str, *, oldest: bool) -> None:
         """Take one of a client's two secrets away."""
-        drop_secret(self._database, client, oldest=oldest)
+        with opened(self._settings) as database:
+            drop_secret(database, client, oldest=oldest)
 
     def keys(self) -> Document:
         """The signing keys."""
@@ -67,9 +76,9 @@ class DatabaseAdministration:
 
     def rotate(self, *, emergency: bool) -> Document:
         """Let the pending key sign; the signing keys after that."""
-        keys = self._signing_keys()
-        algorithm = self._settings.algorithm
-        ring = keys.rotate(algorithm, now=instant.read().wall, emergency=emergency)
+        with self._signing_keys() as keys:
+            algorithm = self._settings.algorithm
+            ring = keys.rotate(algorithm, now=instant.read().wall, emergency=emergency)
         return documents.ring(keys.issuer, ring, every=self._settings.rotate_every)
 
     def timeline(self) -> Document:
@@ -82,21 +91,23 @@ class DatabaseAdministration:
 
     def revoke_key(self, kid: str) -> Document:
         """Withdraw a key for good; the signing keys after that."""
-        keys = self._signing_keys()
-        ring = keys.revoke(kid, self._settings.algorithm, now=instant.read().wall)
+        with self._signing_keys() as keys:
+            ring = keys.revoke(kid, self._settings.algorithm, now=instant.read().wall)
         return documents.ring(keys.issuer, ring, every=self._settings.rotate_every)
 
     def revoke_token(self, jti: str) -> Document:
         """Revoke one token."""
-        return revoking.revoke_one(self._database, jti, clock=instant.read)
+        with opened(self._settings) as database:
+            return revoking.revoke_one(database, jti, clock=instant.read)
 
     def revoke_tokens(
         self, *, client: str | None, audience: str | None, until: int | None
     ) -> Document:
         """Revoke all tokens of a client, for an audience, or of the one for the other."""
-        return revoking.revoke_many(
-            self._database, client=client, audience=audience, until=until, clock=instant.read
-        )
+        with opened(self._settings) as database:
+            return revoking.revoke_many(
+                database, client=client, audience=audience, until=until, clock=instant.read
+            )
 
     def explain(
         self, *, client: str, audience: str, scopes: Sequence[str], lifetime: int | None
@@ -111,14 +122,28 @@ class DatabaseAdministration:
             clock=instant.read,
         )
 
-    def _signing_keys(self) -> SigningKeys:
-        with self._database.read() as connection:
-            stored = require_ring(connection)
-        return SigningKeys(
-            database=self._database,
-            sealing_keys=open_sealing_keys(self._database, file=self._settings.sealing_key_file),
-            issuer=self._settings.issuer or stored.issuer,
-        )
+    @contextmanager
+    def _signing_keys(self) -> Iterator[SigningKeys]:
+        with opened(self._settings) as database:
+            with database.read() as connection:
+                stored = require_ring(connection)
+            yield SigningKeys(
+                database=database,
+                sealing_keys=open_sealing_keys(database, file=self._settings.sealing_key_file),
+                issuer=self._settings.issuer or stored.issuer,
+            )
+
+
+@contextmanager
+def local_administration() -> Iterator[DatabaseAdministration]:
+    """Open the database that the settings lead to.
+
+    Raises:
+        DatabaseUnusable: There is none, or it does not answer.
+    """
+    settings = Settings()
+    with closing(open_database(settings.database_url, create=False)) as database:
+        yield DatabaseAdministration(database, settings)
 
 
 def _client(registry: Registry, client: str) -> Document:

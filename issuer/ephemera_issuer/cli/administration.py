@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path  # noqa: TC003 - typer reads the annotations
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
+from ephemera_issuer.settings import PREFIX
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ephemera_issuer.admin import Administration
-    from ephemera_issuer.admin.local import DatabaseAdministration
 
 _REMOTE = {"clients", "keys", "explain", "revoke"}
 
@@ -43,7 +44,7 @@ def choose(
         str | None,
         typer.Option(
             metavar="ID",
-            envvar="EPHEMERA_ADMIN_ID",
+            envvar=f"{PREFIX}ADMIN_ID",
             help="With --server: the administrator, as the issuer's registry names it.",
         ),
     ] = None,
@@ -51,7 +52,7 @@ def choose(
         Path | None,
         typer.Option(
             metavar="FILE",
-            envvar="EPHEMERA_ADMIN_KEY_FILE",
+            envvar=f"{PREFIX}ADMIN_KEY_FILE",
             help="With --server: the administrator's private key.",
             dir_okay=False,
         ),
@@ -60,7 +61,7 @@ def choose(
         Path | None,
         typer.Option(
             metavar="FILE",
-            envvar="EPHEMERA_ADMIN_CA_FILE",
+            envvar=f"{PREFIX}ADMIN_CA_FILE",
             help="With --server: the authority that vouches for it, in place of the public ones.",
             dir_okay=False,
         ),
@@ -82,47 +83,27 @@ def choose(
 
 
 @contextmanager
-def administration(*, changing: bool) -> Iterator[Administration]:
-    """What the command was told to work on; with `changing`, what is done is put on record.
+def administration() -> Iterator[Administration]:
+    """What the command was told to work on.
 
     Raises:
         IssuerError: It cannot be used; an issuer is not asked before there is something to ask.
     """
     server = _server.get()
     if server is None:
-        with on_the_database(changing=changing) as here:
+        from ephemera_issuer.admin.local import local_administration  # noqa: PLC0415
+
+        with local_administration() as here:
             yield here
         return
     for value, option in ((server.admin_id, "--admin-id"), (server.key_file, "--admin-key")):
         if value is None:
             raise typer.BadParameter("is needed with --server", param_hint=option)
+    from ephemera_issuer.admin.remote import remote_administration  # noqa: PLC0415 - slow to load
+
     assert server.admin_id is not None  # noqa: S101 - just looked at
     assert server.key_file is not None  # noqa: S101
-    from ephemera_issuer.admin.remote import (  # noqa: PLC0415 - most commands need no HTTP
-        remote_administration,
-    )
-
     with remote_administration(
         server.url, admin_id=server.admin_id, key_file=server.key_file, ca_file=server.ca_file
     ) as there:
         yield there
-
-
-@contextmanager
-def on_the_database(*, changing: bool) -> Iterator[DatabaseAdministration]:
-    """Work on the database that the settings lead to, which is there already.
-
-    Raises:
-        DatabaseUnusable: There is none, or it does not answer.
-        AuditUnusable: There is to be an audit, and it cannot be opened.
-    """
-    # Loading these takes longer than most commands run, and `serve` needs none of them.
-    from ephemera_issuer.admin.local import DatabaseAdministration  # noqa: PLC0415
-    from ephemera_issuer.cli.opening import opened  # noqa: PLC0415
-    from ephemera_issuer.database import open_database  # noqa: PLC0415
-    from ephemera_issuer.settings import Settings  # noqa: PLC0415
-
-    settings = Settings()
-    url = settings.database_url
-    with opened(settings) if changing else closing(open_database(url, create=False)) as database:
-        yield DatabaseAdministration(database, settings)

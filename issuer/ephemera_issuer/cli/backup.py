@@ -11,8 +11,8 @@ from ephemera_client import instant
 from ephemera_issuer import backup as backups
 from ephemera_issuer import restoration
 from ephemera_issuer.admin.documents import moment
-from ephemera_issuer.cli.opening import connected
 from ephemera_issuer.cli.output import Json, print_json
+from ephemera_issuer.recorded import connected
 from ephemera_issuer.sealing_key import sealing_keys_for_new
 from ephemera_issuer.settings import Settings
 

@@ -7,7 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-from ephemera_issuer.cli.administration import administration, on_the_database
+from ephemera_issuer.admin.local import local_administration
+from ephemera_issuer.cli.administration import administration
+from ephemera_issuer.cli.identities import phrase
 from ephemera_issuer.cli.output import Json, print_json, print_table
 from ephemera_issuer.errors import IssuerError
 
@@ -15,7 +17,7 @@ from ephemera_issuer.errors import IssuerError
 def known_clients(incomplete: str) -> list[str]:
     """The clients that a half-typed word could become, for the shell; none where none are known."""
     try:
-        with on_the_database(changing=False) as here:
+        with local_administration() as here:
             return sorted(id_ for id_ in here.registry().clients if id_.startswith(incomplete))
     except IssuerError:
         return []
@@ -34,7 +36,7 @@ ClientId = Annotated[
 @app.command("list")
 def list_(*, as_json: Json = False) -> None:
     """List the clients and the audiences that each may ask for."""
-    with administration(changing=False) as here:
+    with administration() as here:
         document = here.clients()
     if as_json:
         print_json(document)
@@ -56,7 +58,7 @@ def list_(*, as_json: Json = False) -> None:
 @app.command()
 def show(client: ClientId, *, as_json: Json = False) -> None:
     """Show one client and what it is granted."""
-    with administration(changing=False) as here:
+    with administration() as here:
         document = here.client(client)
     if as_json:
         print_json(document)
@@ -105,7 +107,7 @@ def roll_secret(
     as_json: Json = False,
 ) -> None:
     """Make a second secret for a client; both are good until one is dropped."""
-    with administration(changing=True) as here:
+    with administration() as here:
         file = here.roll_secret(client, secrets_dir)
     if as_json:
         print_json({"client": client, "secret_file": str(file)})
@@ -127,13 +129,13 @@ def drop_secret(
     ],
 ) -> None:
     """Take one of a client's two secrets away, within a second."""
-    with administration(changing=True) as here:
+    with administration() as here:
         here.drop_secret(client, oldest=oldest)
     typer.echo(f"The {'older' if oldest else 'newer'} secret of {client} is dropped.")
 
 
 def _set(client: str, *, disabled: bool) -> None:
-    with administration(changing=True) as here:
+    with administration() as here:
         changed = here.set_disabled(client, disabled=disabled)
     state = "disabled" if disabled else "enabled"
     typer.echo(f"{client} is {state}" if changed else f"{client} was {state} already")
@@ -147,4 +149,5 @@ def _credentials(client: dict[str, Any]) -> str:
     count = client["secrets"]
     words = [f"{count} secret{'' if count == 1 else 's'}"] if count else []
     words += [f"{key['alg']} {key['kid']}" for key in client["keys"]]
-    return ", ".join(words + [uri for uri in [client["jwks_uri"]] if uri]) or "none"
+    words += [uri for uri in [client["jwks_uri"]] if uri]
+    return ", ".join(words + [phrase(identity) for identity in client["identities"]]) or "none"

@@ -34,7 +34,7 @@ def explain(
     """
     if not all(text.isprintable() for text in (client, audience, *(scope or []))):
         raise typer.BadParameter("ids, URIs and scopes are printable text")
-    with administration(changing=False) as here:
+    with administration() as here:
         document = here.explain(
             client=client, audience=audience, scopes=scope or [], lifetime=lifetime
         )
@@ -53,6 +53,7 @@ def _text(document: dict[str, Any]) -> str:
             "scopes": " ".join(document["scopes"]),
             "lifetime": f"{document['lifetime']} s",
             "single use": "yes" if document["single_use"] else "no",
+            "dpop": document["dpop"],
         }
     else:
         rows = {"answer": f"{document['error']}: {document['error_description']}"}

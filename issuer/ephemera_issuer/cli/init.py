@@ -30,6 +30,7 @@ scopes = ["invoices:read", "invoices:write"]
 max_lifetime = "5m"              # 15 minutes at most, and by default
 single_use = true                # the default: the API accepts each token once
 # introspected_by = ["{_CLIENT}"]   # clients that may ask the issuer about these tokens
+# dpop = "required"               # every token is bound to its sender's key (RFC 9449)
 # disabled = true                # gets no tokens, without being deleted
 
 # A calling service, and how it proves who it is.

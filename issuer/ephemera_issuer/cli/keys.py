@@ -38,7 +38,7 @@ Yes = Annotated[bool, typer.Option("--yes", help="Do not ask; needed where nobod
 @app.command("list")
 def list_(*, as_json: Json = False) -> None:
     """List the signing keys, oldest first: pending, active, retired and revoked."""
-    with administration(changing=False) as here:
+    with administration() as here:
         _print(here.keys(), as_json=as_json)
 
 
@@ -49,14 +49,15 @@ def rotate(*, emergency: Emergency = False, dry_run: DryRun = False, as_json: Js
     Every replica signs with it within a second, and no verifier needs a restart. Refused while
     verifiers may not have the pending key yet. EPHEMERA_ALGORITHM says what the next key is for.
     """
-    with administration(changing=not dry_run) as here:
+    with administration() as here:
         if dry_run:
             _print_timeline(here.timeline(), as_json=as_json)
         else:
             _print(here.rotate(emergency=emergency), as_json=as_json)
 
 
-@app.command()
+# Of 64 key ids one begins with a hyphen, and would be taken for an option.
+@app.command(context_settings={"ignore_unknown_options": True})
 def revoke(
     kid: Annotated[str, typer.Argument(metavar="KID", help="As `keys list` shows it.")],
     *,
@@ -68,16 +69,15 @@ def revoke(
     In the place of the active key the pending one signs, within a second; in its place another is
     published. Revoking a revoked key changes nothing.
     """
-    with administration(changing=False) as here:
+    with administration() as here:
         states = {key["kid"]: State(key["state"]) for key in here.keys()["keys"]}
-    if kid not in states:
-        raise UnknownKid(kid, tuple(states))
-    typer.echo(_CONSEQUENCES[states[kid]], err=True)
-    if states[kid] != State.REVOKED and not yes:
-        if not sys.stdin.isatty():
-            raise typer.BadParameter("nobody is there to ask", param_hint="--yes")
-        typer.confirm(f"Revoke {kid}?", abort=True, err=True)
-    with administration(changing=True) as here:
+        if kid not in states:
+            raise UnknownKid(kid, tuple(states))
+        typer.echo(_CONSEQUENCES[states[kid]], err=True)
+        if states[kid] != State.REVOKED and not yes:
+            if not sys.stdin.isatty():
+                raise typer.BadParameter("nobody is there to ask", param_hint="--yes")
+            typer.confirm(f"Revoke {kid}?", abort=True, err=True)
         _print(here.revoke_key(kid), as_json=as_json)
 
 

@@ -7,10 +7,10 @@ from typing import Annotated
 import typer
 
 from ephemera_issuer import database
-from ephemera_issuer.cli.opening import connected
 from ephemera_issuer.cli.output import Json, print_json
 from ephemera_issuer.database import migration
 from ephemera_issuer.errors import DatabaseMissing
+from ephemera_issuer.recorded import connected
 
 
 def migrate(

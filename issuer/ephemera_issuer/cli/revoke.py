@@ -61,7 +61,7 @@ def revoke(  # noqa: PLR0913 - a parameter for each option
     if issued_before is not None and not many:
         raise typer.BadParameter("goes with --client or --audience", param_hint="--issued-before")
     until = None if issued_before is None else _last_second_before(issued_before)
-    with administration(changing=True) as here:
+    with administration() as here:
         if jti is not None:
             document = here.revoke_token(jti)
             said = _one(document)

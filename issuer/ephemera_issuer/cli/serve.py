@@ -21,6 +21,7 @@ from ephemera_issuer.limits import limits
 from ephemera_issuer.logs import configure_logs
 from ephemera_issuer.metrics.memory import Tallies
 from ephemera_issuer.observation import observing
+from ephemera_issuer.possession import nonces_of
 from ephemera_issuer.private import create_private_app
 from ephemera_issuer.reception import Reception, reception
 from ephemera_issuer.rotator import Rotator
@@ -85,6 +86,13 @@ def serve(  # noqa: PLR0913 - a parameter for each option
         str | None,
         typer.Option(
             metavar="PERIOD", help="How often the next key is to sign: 24h, 90m, 7d, or off."
+        ),
+    ] = None,
+    dpop_nonce: Annotated[
+        str | None,
+        typer.Option(
+            metavar="off|required",
+            help="Whether DPoP proofs must hold a nonce of this issuer: off by default.",
         ),
     ] = None,
     workers: Annotated[
@@ -214,6 +222,7 @@ def serve(  # noqa: PLR0913 - a parameter for each option
         "replay_ca_file": replay_ca_file,
         "algorithm": algorithm,
         "rotate_every": rotate_every,
+        "dpop_nonce": dpop_nonce,
         "workers": workers,
         "tls_ends_in_front": tls_ends_in_front,
         "unencrypted_hosts": unencrypted_hosts,
@@ -420,6 +429,7 @@ def _opened(
             background=[rotator.run],
             ending=ending,
             auditor=audit and audit.auditor,
+            dpop_nonces=nonces_of(settings, keeper.keys.sealing_keys),
             observers=observation.observers,
             limits=limits(settings),
             proxies=place.reception.proxies,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
-from ephemera_issuer.errors import RequestRefused, TooManyRequests, Unavailable
+from ephemera_issuer.errors import NonceRequired, RequestRefused, TooManyRequests, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,6 +43,8 @@ def refusal(
 def _headers(error: RequestRefused) -> Mapping[str, str]:
     if isinstance(error, TooManyRequests | Unavailable):
         return {"Retry-After": str(error.retry_after)}
+    if isinstance(error, NonceRequired):
+        return {"DPoP-Nonce": error.nonce}
     return _CHALLENGE if error.error == "invalid_client" else {}
 
 

@@ -45,12 +45,19 @@ def introspection(snapshots: Current, *, issuer: str, clock: Clock) -> Answer:
                 "iat": token.issued_at,
                 "exp": token.expires_at,
                 "jti": token.jti,
-                "token_type": "Bearer",
+                **_binding(token.thumbprint),
             },
             headers=NO_STORE,
         )
 
     return answer
+
+
+def _binding(thumbprint: str | None) -> dict[str, object]:
+    # RFC 9449 section 6.2: what the API must compare with the proof that came along.
+    if thumbprint is None:
+        return {"token_type": "Bearer"}
+    return {"token_type": "DPoP", "cnf": {"jkt": thumbprint}}
 
 
 def _is_active(token: IssuedToken, client: Client, snapshot: Snapshot, now: float) -> bool:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from starlette.responses import Response
 
+from ephemera_client.dpop.proof import ALGORITHMS as PROOF_ALGORITHMS
 from ephemera_client.jwk import ALGORITHMS
 from ephemera_issuer.authentication import METHODS
 from ephemera_issuer.form import MAXIMUM_COUNT
@@ -41,6 +42,7 @@ def document(issuer: str) -> bytes:
             "revocation_endpoint": issuer + REVOCATION_PATH,
             "revocation_endpoint_auth_methods_supported": METHODS,
             "revocation_endpoint_auth_signing_alg_values_supported": ALGORITHMS,
+            "dpop_signing_alg_values_supported": list(PROOF_ALGORITHMS),
             "ephemera_revocations_endpoint": issuer + FEED_PATH,
             "ephemera_max_count": MAXIMUM_COUNT,
             # Required by RFC 8414; without an authorization endpoint there are none.

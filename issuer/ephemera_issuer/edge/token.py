@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from ephemera_issuer.authentication import Authentication
     from ephemera_issuer.edge import Current
     from ephemera_issuer.policy import Decision
+    from ephemera_issuer.possession import Proofs
     from ephemera_issuer.spent import SpentAssertions
 
 
@@ -36,7 +37,7 @@ class TokenEndpoint:
 
     __slots__ = (
         *("_auditor", "_authentication", "_clock", "_issuer", "_limits", "_observers"),
-        *("_snapshots", "_spent"),
+        *("_proofs", "_snapshots", "_spent"),
     )
 
     def __init__(  # noqa: PLR0913 - the parts of the walk
@@ -46,6 +47,7 @@ class TokenEndpoint:
         issuer: str,
         authentication: Authentication,
         spent: SpentAssertions,
+        proofs: Proofs,
         clock: Clock,
         observers: Collection[Observer] = (),
         auditor: Auditor | None = None,
@@ -55,6 +57,7 @@ class TokenEndpoint:
         self._issuer = issuer
         self._authentication = authentication
         self._spent = spent
+        self._proofs = proofs
         self._clock = clock
         self._observers = tuple(observers)
         self._auditor = auditor
@@ -71,10 +74,14 @@ class TokenEndpoint:
                 await self._auditor.room()
             self._limits.admit(attempt.address, attempt.began.monotonic)
             authorization = credentials(scope["headers"])
+            proofs = []
+            for name, value in scope["headers"]:
+                if name == b"dpop":
+                    proofs.append(value)
             body = await read(receive)
             if body is None:
                 return
-            answer = await self._answer(attempt, authorization, body)
+            answer = await self._answer(attempt, authorization, proofs, body)
         except RequestRefused as error:
             self._tell(attempt, error)
             await self._limits.hold(error)
@@ -88,21 +95,20 @@ class TokenEndpoint:
             self._tell(attempt, RequestRefused("server_error", "the issuer failed"))
             await failure()(scope, receive, send)
             raise
-        await send(
-            {
-                "type": "http.response.start",
-                "status": 200,
-                "headers": [
-                    (b"content-type", b"application/json"),
-                    (b"content-length", b"%d" % len(answer)),
-                    (b"cache-control", b"no-store"),
-                    (b"pragma", b"no-cache"),
-                ],
-            }
-        )
+        headers = [
+            (b"content-type", b"application/json"),
+            (b"content-length", b"%d" % len(answer)),
+            (b"cache-control", b"no-store"),
+            (b"pragma", b"no-cache"),
+        ]
+        if proofs and (nonce := self._proofs.nonce(self._clock())):
+            headers.append((b"dpop-nonce", nonce.encode()))
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": answer})
 
-    async def _answer(self, attempt: Attempt, authorization: list[bytes], body: bytes) -> bytes:
+    async def _answer(
+        self, attempt: Attempt, authorization: list[bytes], proofs: list[bytes], body: bytes
+    ) -> bytes:
         now = self._clock()
         snapshot = self._snapshots.current
         if snapshot is None or not snapshot.fresh(now):
@@ -111,7 +117,11 @@ class TokenEndpoint:
         request = form.parse(parameters)
         try:
             caller = await self._authentication.identify(
-                snapshot.clients, authorization=authorization, parameters=parameters, now=now
+                snapshot.clients,
+                issuers=snapshot.issuers,
+                authorization=authorization,
+                parameters=parameters,
+                now=now,
             )
         except RequestRefused as error:
             self._limits.note(error, attempt.address, now.monotonic)
@@ -130,6 +140,11 @@ class TokenEndpoint:
         self._limits.spend(client.id, request.number, now.monotonic)
         decision = decide(snapshot, client, request)
         require_settled(snapshot.revocations, decision, now.wall)
+        possession = None
+        if proofs or decision.dpop_required:
+            # First the proof: where it is refused, no assertion is spent.
+            possession = self._proofs.check(proofs, now=now)
+            await self._spent.claim_proof(possession.claim, now, nonce=self._proofs.nonce(now))
         if caller.assertion is not None:
             await self._spent.claim(caller.assertion, now)
         tokens = mint_several(
@@ -138,12 +153,13 @@ class TokenEndpoint:
             signer=snapshot.signer,
             now=now.wall,
             number=request.number,
+            thumbprint=possession and possession.thumbprint,
         )
         if self._auditor is not None:
             await self._auditor.minted(attempt, decision, tokens)
         for observer in self._observers:
             observer.minted(attempt, decision, tokens)
-        return _granted(decision, tokens)
+        return _granted(decision, tokens, "DPoP" if possession else "Bearer")
 
     def _tell(self, attempt: Attempt, error: RequestRefused) -> None:
         attempt.reason = error.reason
@@ -153,12 +169,13 @@ class TokenEndpoint:
             observer.refused(attempt, error)
 
 
-def _granted(decision: Decision, tokens: list[str]) -> bytes:
+def _granted(decision: Decision, tokens: list[str], token_type: str) -> bytes:
     first, *others = tokens
     single_use = "true" if decision.single_use else "false"
     listed = '","'.join(others)
     additional = f',"additional_tokens":["{listed}"]' if others else ""
     return (
-        f'{{"access_token":"{first}","token_type":"Bearer","expires_in":{decision.lifetime},'
+        f'{{"access_token":"{first}","token_type":"{token_type}",'
+        f'"expires_in":{decision.lifetime},'
         f'"scope":{quote(decision.scope)},"single_use":{single_use}{additional}}}'
     ).encode()

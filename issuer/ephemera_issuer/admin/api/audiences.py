@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from ephemera_issuer.admin import documents
 from ephemera_issuer.admin.api.call import Answer, Answering, Body, Operation, Trying
@@ -21,7 +21,7 @@ from ephemera_issuer.admin.api.registry import (
     put,
     remove,
 )
-from ephemera_issuer.admin.api.rules import PLACE, Clients, Flag, Lifetime, Scopes
+from ephemera_issuer.admin.api.rules import PLACE, Binding, Clients, Flag, Lifetime, Scopes
 from ephemera_issuer.policy import MAXIMUM_LIFETIME
 from ephemera_issuer.registry import syntax
 from ephemera_issuer.registry.declarations import AudienceDeclaration
@@ -39,6 +39,7 @@ class AudienceBody(Body):
     max_lifetime: Lifetime = MAXIMUM_LIFETIME
     single_use: Flag = True
     introspected_by: Clients = frozenset()
+    dpop: Binding = False
     disabled: Flag = None
     """Left as it is where it is not said."""
 
@@ -51,6 +52,7 @@ class AudienceDocument(Answering):
     max_lifetime: int
     single_use: bool
     introspected_by: list[str]
+    dpop: Literal["required", "optional"]
     disabled: bool
 
 
@@ -76,7 +78,17 @@ def _show(call: Call) -> Answer:
 
 def _put(call: Call) -> Answer:
     id_ = named(syntax.audience_id, "audience", call)
-    declaration = AudienceDeclaration(id=id_, **dict(call.body), place=PLACE)
+    body: AudienceBody = call.body
+    declaration = AudienceDeclaration(
+        id=id_,
+        scopes=body.scopes,
+        max_lifetime=body.max_lifetime,
+        single_use=body.single_use,
+        introspected_by=body.introspected_by,
+        dpop_required=body.dpop,
+        disabled=body.disabled,
+        place=PLACE,
+    )
     declared = declaring(audiences={id_: declaration})
     done, status, tag = put(call, AUDIENCES, id_, declared, NewSecrets())
     return answer(call, done, tag)._replace(status=status)

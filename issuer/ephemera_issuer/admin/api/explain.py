@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
@@ -49,6 +49,7 @@ class Explanation(Answering):
     scopes: list[str] | None = None
     lifetime: int | None = None
     single_use: bool | None = None
+    dpop: Literal["required", "optional"] | None = None
     error: str | None = None
     error_description: str | None = None
 
