@@ -12,7 +12,10 @@ from pathlib import Path
 from benchmarks import chart, musts, page
 from benchmarks.report import Bar, Effort, Part, machine
 
-PARTS = ("verify", "replay", "mint", "start", "growth", "sizes", "call", "dpop", "revocation")
+PARTS = (
+    *("verify", "replay", "mint", "start", "growth", "sizes"),
+    *("call", "dpop", "federation", "fairness", "revocation"),
+)
 ROUNDS, PANELS = 25, 2
 
 

@@ -13,7 +13,8 @@ from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks import cores, issuers, load, rounds
+from benchmarks import issuers, load, rounds
+from benchmarks.report import Effort, Part, table
 
 LIMIT = 100
 """Tokens a second that a client may have."""
@@ -50,41 +51,50 @@ class Turn(NamedTuple):
         return statistics.quantiles(self.times, n=100, method="inclusive")[_ALL - 1]
 
 
-def main() -> None:
-    """Print the table."""
-    cores.take_load_core()
+def measure(effort: Effort) -> Part:
+    """Measure one client alone, and beside another that asks for far too much."""
+    samples = effort.size(SAMPLES, 20)
     with (
         tempfile.TemporaryDirectory() as name,
         issuers.prepared(Path(name) / "ephemera", settings=_SETTINGS).serving() as issuer,
     ):
         variants = {
-            "alone": lambda: _turn(issuer),
+            "alone": lambda: _turn(issuer, samples),
             f"beside {LIMIT * TIMES:,} requests a second for a token": lambda: _turn(
-                issuer, rate=LIMIT * TIMES
+                issuer, samples, rate=LIMIT * TIMES
             ),
             f"beside {TIMES * LIMIT // 100} requests a second for 100 tokens": lambda: _turn(
-                issuer, rate=TIMES * LIMIT // 100, count=100
+                issuer, samples, rate=TIMES * LIMIT // 100, count=100
             ),
         }
-        turns = rounds.take_turns(variants, rounds=ROUNDS)
-    print(f"a client may have {LIMIT} tokens a second, and another asks for {TIMES} times that\n")
-    print("| another client | median, ms | p99, ms | ÷ alone | flood: sent/s | minted/s |")
-    print("|---|---:|---:|---:|---:|---:|")
+        turns = rounds.take_turns(variants, rounds=effort.size(ROUNDS, 1))
     alone = [turn.p99 for turn in turns["alone"]]
+    rows = []
     for what, each in turns.items():
         p99 = [turn.p99 for turn in each]
         seconds = sum(turn.seconds for turn in each)
         minted = sum(turn.minted for turn in each)
         sent = minted + sum(turn.refused for turn in each)
-        print(
-            f"| {what} | {rounds.spread([statistics.median(turn.times) for turn in each])} "
-            f"| {rounds.spread(p99)} | {rounds.ratio(p99, alone)} "
-            f"| {sent / seconds:,.0f} | {minted / seconds:,.0f} |"
+        rows.append(
+            (
+                what,
+                rounds.spread([statistics.median(turn.times) for turn in each]),
+                rounds.spread(p99),
+                rounds.ratio(p99, alone),
+                f"{sent / seconds:,.0f}",
+                f"{minted / seconds:,.0f}",
+            )
         )
+    columns = "another client", "median, ms", "p99, ms", "÷ alone", "flood: sent/s", "minted/s"
+    worst = max(
+        (rounds.ratio([turn.p99 for turn in each], alone) for each in turns.values()),
+        key=lambda found: found.median,
+    )
+    return Part({"fairness": table(columns, rows)}, {"fairness": worst})
 
 
-def _turn(issuer: issuers.Issuer, *, rate: int = 0, count: int = 1) -> Turn:
-    requests = issuer.by_assertion(SAMPLES)
+def _turn(issuer: issuers.Issuer, samples: int, *, rate: int = 0, count: int = 1) -> Turn:
+    requests = issuer.by_assertion(samples)
     with _flood(issuer, rate, count) as told:
         began = time.perf_counter()
         times = _sample(issuer.server.port, requests)
@@ -169,6 +179,3 @@ def _ask(port: int, request: bytes, rate: int, ended: Event) -> tuple[int, int]:
         connection.close()
     return minted, sent - minted
 
-
-if __name__ == "__main__":
-    main()

@@ -51,6 +51,7 @@ MUSTS = (
     Must("clients", "100,000 clients registered: mint rate ÷ rate with 1", 0.95, 1.0, True),
     Must("start", "cold start to the first token: time ÷ oidc-provider's", 2.0, 1.0, False),
     Must("memory", "a loaded worker, 1,000 clients: memory ÷ oidc-provider's", 0.65, 0.45, False),
+    Must("fairness", "another client's p99 beside one at 50 times its limit ÷ alone", 2.0, 1.2, False),
     Must("entries", "replay cache in process, 1,000,000 live ids: an id", 130, 66, False, " bytes"),
 )
 

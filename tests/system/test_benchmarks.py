@@ -28,6 +28,8 @@ PLACES = (
     "sizes",
     "call",
     "dpop",
+    "federation",
+    "fairness",
     "revocation",
 )
 
