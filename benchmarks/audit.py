@@ -13,7 +13,7 @@ from benchmarks.server import Window
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-ROUNDS = 5
+ROUNDS = 9
 REQUESTS = 3_000
 
 
