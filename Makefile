@@ -43,6 +43,7 @@ unit: $(VENV)/dev.stamp $(NODE)/.stamp $(PEERS)/.stamp
 ROUNDS := 25
 bench: $(VENV)/dev.stamp $(PEERS)/.stamp ## Measure all of docs/performance.md in ROUNDS rounds, write it, and fail where a must is missed
 	@PYTHONPATH=tests $(BIN)/python -m benchmarks --rounds $(ROUNDS) --into docs
+	@$(BIN)/python -m benchmarks.audit
 	@$(BIN)/python -m benchmarks.fairness
 	@$(BIN)/python -m benchmarks.dpop
 

@@ -107,6 +107,7 @@ def test_an_audience_is_made_changed_and_removed(ops: Administrator, served: Ser
                 "max_lifetime": 60,
                 "single_use": True,
                 "introspected_by": [],
+                "dpop": "optional",
                 "disabled": False,
             },
         }
