@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from deploy.command_lines import DEPLOY, parse
 from deploy.composing import VariableMissing, load
-from deploy.settings_named import DEPLOY, parse
 
 from ephemera_issuer.settings import Settings
 

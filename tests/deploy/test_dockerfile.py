@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from deploy.settings_named import DEPLOY, parse
+from deploy.command_lines import DEPLOY, parse
 
 ROOT = DEPLOY.parent
 DOCKERFILE = DEPLOY / "Dockerfile"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from client.fixtures_authority import Authority
-from deploy.settings_named import DEPLOY
+from deploy.command_lines import DEPLOY
 from system.running import run_issuer
 
 if TYPE_CHECKING:

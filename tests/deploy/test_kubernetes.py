@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 import kubernetes_validate
 import pytest
 import yaml
+from deploy.command_lines import DEPLOY, parse
 from deploy.kustomizing import Unsupported, build, containers, documents
-from deploy.settings_named import DEPLOY, parse
 from sqlalchemy import make_url
 
+from ephemera_issuer.metrics.families import MINTS
 from ephemera_issuer.server import DRAIN, LINGER
 from ephemera_issuer.settings import REDIS_SCHEMES, Settings
 
@@ -230,13 +231,13 @@ def test_a_replica_is_always_there(resources: list[Resource]) -> None:
 
 
 def test_the_autoscaler_asks_for_what_the_adapter_makes(resources: list[Resource]) -> None:
-    (values,) = documents(KUBERNETES / "prometheus-adapter.yaml")
-    (rule,) = values["rules"]["custom"]
+    (values,) = documents(DEPLOY / "prometheus" / "adapter.yaml")
+    (rule,) = values["rules"]
     metrics = of(resources, "HorizontalPodAutoscaler")["spec"]["metrics"]
     (asked,) = [metric["pods"] for metric in metrics if metric["type"] == "Pods"]
-    assert asked["metric"]["name"] == rule["name"]["as"] == "ephemera_mints_per_second"
-    assert rule["seriesQuery"].startswith("ephemera_mints_total{")
-    assert rule["metricsQuery"].startswith("sum(rate(<<.Series>>{<<.LabelMatchers>>}[")
+    assert asked["metric"]["name"] == rule["name"]["as"]
+    assert rule["seriesQuery"].startswith(f"{MINTS.name}_total{{")
+    assert "(rate(<<.Series>>{<<.LabelMatchers>>}[" in rule["metricsQuery"]
 
 
 def policies(resources: list[Resource]) -> list[Resource]:

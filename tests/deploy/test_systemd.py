@@ -6,7 +6,7 @@ import re
 import shlex
 
 import pytest
-from deploy.settings_named import DEPLOY, parse
+from deploy.command_lines import DEPLOY, parse
 from deploy.units import SANDBOX, read
 
 from ephemera_issuer.server import DRAIN, LINGER

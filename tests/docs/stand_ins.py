@@ -156,7 +156,7 @@ def kubectl(arguments: Sequence[str]) -> int:
         case ["--namespace", "ephemera", "rollout", "status", deployment, "--timeout=10m"]:
             assert deployment == "deployment/ephemera"
         case ["--namespace", "ephemera", "exec", "deployment/ephemera", "--", "ephemera", *rest]:
-            from deploy.settings_named import parse
+            from deploy.command_lines import parse
 
             _say(f"in a pod: {parse(rest)}")
         case other:

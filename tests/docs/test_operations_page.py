@@ -9,7 +9,7 @@ import os
 import re
 from typing import TYPE_CHECKING
 
-from deploy.settings_named import DEPLOY
+from deploy.command_lines import DEPLOY
 from docs.pages import ROOT, blocks
 from docs.running import shell
 from issuer.fixtures_registry import WHOLE

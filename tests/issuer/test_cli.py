@@ -169,7 +169,13 @@ def test_apply_as_json(run: Run) -> None:
                 "kind": "client",
                 "id": "orders",
                 "before": None,
-                "after": {"secrets": 1, "keys": [], "jwks_uri": None, "disabled": False},
+                "after": {
+                    "secrets": 1,
+                    "keys": [],
+                    "jwks_uri": None,
+                    "identities": [],
+                    "disabled": False,
+                },
             },
             {
                 "action": "add",
@@ -227,7 +233,7 @@ def test_an_unknown_setting_stops_every_command(run: Run, monkeypatch: pytest.Mo
 
 def test_clients_are_listed_and_shown(applied: Run) -> None:
     grant = {"audience": BILLING, "scopes": ["invoices:read"], "max_lifetime": 900}
-    credentials = {"secrets": 1, "keys": [], "jwks_uri": None}
+    credentials = {"secrets": 1, "keys": [], "jwks_uri": None, "identities": []}
     client = {"id": "orders", "disabled": False, **credentials, "grants": [grant]}
     assert applied.json("clients", "list") == {"registry_version": 1, "clients": [client]}
     assert applied.json("clients", "show", "orders") == {"registry_version": 1, "client": client}
@@ -410,6 +416,21 @@ def test_a_pending_key_is_replaced_by_one_for_another_algorithm(
     }
     assert after["active"] == before["active"]
     assert after["pending"]["alg"] == "EdDSA"
+
+
+@pytest.mark.parametrize("begin", ["-R", "-h", "-yes", "--", "--yes"])
+def test_a_key_id_that_begins_with_hyphens_is_no_option(
+    run: Run, with_keys: Callable[..., None], begin: str
+) -> None:
+    with_keys(age=60)
+    kid = f"{begin}{'A' * (43 - len(begin))}"
+    for arguments in ((kid, "--yes"), ("--yes", kid)):
+        _, err = run("keys", "revoke", *arguments, status=1)
+        assert err.startswith(f"ephemera: the key ring has no key '{kid}'")
+    _, err = run("revoke", "--key", kid, status=1)
+    assert err.startswith(f"ephemera: the key ring has no key '{kid}'")
+    _, err = run("keys", "revoke", kid, "--yess", status=2)
+    assert "--yess" in err
 
 
 def test_a_key_is_not_revoked_where_nobody_can_be_asked(

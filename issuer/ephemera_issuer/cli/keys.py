@@ -56,7 +56,8 @@ def rotate(*, emergency: Emergency = False, dry_run: DryRun = False, as_json: Js
             _print(here.rotate(emergency=emergency), as_json=as_json)
 
 
-@app.command()
+# Of 64 key ids one begins with a hyphen, and would be taken for an option.
+@app.command(context_settings={"ignore_unknown_options": True})
 def revoke(
     kid: Annotated[str, typer.Argument(metavar="KID", help="As `keys list` shows it.")],
     *,

@@ -1,4 +1,4 @@
-"""The settings and command lines that files under deploy/ name, held against the real ones."""
+"""The command lines that files under deploy/ hold, against the real ones."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from ephemera_issuer.cli import application
-from ephemera_issuer.settings import PREFIX, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,11 +17,6 @@ DEPLOY = Path(__file__).parents[2] / "deploy"
 
 class NoSuchCommand(Exception):
     """`ephemera` has no such command."""
-
-
-def known() -> set[str]:
-    """Every setting that there is."""
-    return {PREFIX + name.upper() for name in Settings.model_fields}
 
 
 def parse(arguments: Sequence[str]) -> str:
