@@ -14,7 +14,7 @@ from benchmarks.report import Bar, Effort, Part, machine
 
 PARTS = (
     *("verify", "replay", "mint", "start", "growth", "sizes"),
-    *("call", "dpop", "federation", "fairness", "revocation"),
+    *("call", "dpop", "federation", "audit", "fairness", "revocation"),
 )
 ROUNDS, PANELS = 25, 2
 

@@ -8,17 +8,18 @@ from typing import TYPE_CHECKING
 
 from benchmarks import cores, issuers, rounds
 from benchmarks.issuers import Issuer
+from benchmarks.report import Effort, Part, table
 from benchmarks.server import Window
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-ROUNDS = 5
 REQUESTS = 3_000
 
 
-def main() -> None:
-    """Print the table."""
+def measure(effort: Effort) -> Part:
+    """Measure minting with a client secret."""
+    number_of = effort.size(REQUESTS, 50)
     cores.take_load_core()
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -40,25 +41,21 @@ def main() -> None:
             )
             for number, (name, settings) in enumerate(kept.items())
         }
-        requests = ours["off"].by_secret(REQUESTS)
+        requests = ours["off"].by_secret(number_of)
         turns: dict[str, Callable[[], Window]] = {"bare Starlette": lambda: bare.take(requests)}
-        turns |= {name: partial(_take, issuer) for name, issuer in ours.items()}
-        windows = rounds.take_turns(turns, rounds=ROUNDS)
-    print("| audit | processor, µs each mint | ÷ bare Starlette | more than off, µs |")
-    print("|---|---:|---:|---:|")
+        turns |= {name: partial(_take, issuer, number_of) for name, issuer in ours.items()}
+        windows = rounds.take_turns(turns, rounds=effort.rounds)
     limit, off = ([turn.each for turn in windows[name]] for name in ("bare Starlette", "off"))
+    rows = []
     for name, taken in windows.items():
         each = [turn.each for turn in taken]
         more = [own - without for own, without in zip(each, off, strict=True)]
-        print(
-            f"| {name} | {rounds.spread(each)} | {rounds.ratio(limit, each)} "
-            f"| {rounds.spread(more) if name in kept else ''} |"
-        )
+        adds = rounds.spread(more) if name in kept else ""
+        rows.append((name, rounds.spread(each), rounds.ratio(limit, each), adds))
+    columns = "audit", "processor, µs each mint", "÷ bare Starlette", "more than off, µs"
+    audited = rounds.ratio(limit, [turn.each for turn in windows["file"]])
+    return Part({"audit": table(columns, rows)}, {"audited": audited})
 
 
-def _take(issuer: Issuer) -> Window:
-    return issuer.server.take(issuer.by_secret(REQUESTS))
-
-
-if __name__ == "__main__":
-    main()
+def _take(issuer: Issuer, number: int) -> Window:
+    return issuer.server.take(issuer.by_secret(number))

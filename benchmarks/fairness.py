@@ -178,4 +178,3 @@ def _ask(port: int, request: bytes, rate: int, ended: Event) -> tuple[int, int]:
     for connection in held.values():
         connection.close()
     return minted, sent - minted
-

@@ -38,6 +38,7 @@ class Must(NamedTuple):
 MUSTS = (
     Must("secret", "mint, client secret: rate ÷ bare Starlette static POST", 0.33, 0.45, True),
     Must("secret-peer", "mint, client secret: rate ÷ oidc-provider's", 2.0, 3.0, True),
+    Must("audited", "mint, client secret, audited in files: ÷ bare Starlette", 0.33, 0.45, True),
     Must("keyed", "mint, private_key_jwt: rate ÷ bare Starlette static POST", 0.18, 0.25, True),
     Must("keyed-peer", "mint, private_key_jwt: rate ÷ oidc-provider's", 1.8, 2.5, True),
     Must("several", "50 tokens a request: tokens ÷ raw ES256 signatures", 0.60, 0.80, True),
@@ -51,7 +52,9 @@ MUSTS = (
     Must("clients", "100,000 clients registered: mint rate ÷ rate with 1", 0.95, 1.0, True),
     Must("start", "cold start to the first token: time ÷ oidc-provider's", 2.0, 1.0, False),
     Must("memory", "a loaded worker, 1,000 clients: memory ÷ oidc-provider's", 0.65, 0.45, False),
-    Must("fairness", "another client's p99 beside one at 50 times its limit ÷ alone", 2.0, 1.2, False),
+    Must(
+        "fairness", "another client's p99 beside one at 50 times its limit ÷ alone", 2.0, 1.2, False
+    ),
     Must("entries", "replay cache in process, 1,000,000 live ids: an id", 130, 66, False, " bytes"),
 )
 

@@ -29,6 +29,7 @@ PLACES = (
     "call",
     "dpop",
     "federation",
+    "audit",
     "fairness",
     "revocation",
 )
