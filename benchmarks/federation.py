@@ -31,6 +31,7 @@ from ephemera_issuer.snapshot import open_keeper
 ISSUER, AUDIENCE, SCOPE = "https://tokens.internal", "https://billing.internal", "invoices:read"
 CLUSTER, CI = "https://kubernetes.default.svc", "https://ci.internal"
 SUBJECT = "system:serviceaccount:shop:orders"
+JOBS = "repo:acme/orders:"
 REQUESTS = 40
 REGISTRY = f"""
 [[audiences]]
@@ -51,7 +52,7 @@ id = "orders"
 jwks_file = "ci.json"
 identities = [
     {{ issuer = "{CLUSTER}", subject = "{SUBJECT}" }},
-    {{ issuer = "{CI}", subject_prefix = "repo:acme/orders:", claims = {{ environment = "live" }} }},
+    {{ issuer = "{CI}", subject_prefix = "{JOBS}", claims = {{ environment = "live" }} }},
 ]
 
 [[grants]]
@@ -80,7 +81,7 @@ def own() -> str:
 
 def of_ci() -> str:
     """Make a token for one job, which is good once."""
-    claims = {"sub": "repo:acme/orders:ref:main", "environment": "live", "jti": uuid4().hex}
+    claims = {"sub": f"{JOBS}ref:main", "environment": "live", "jti": uuid4().hex}
     return signed(EC, iss=CI, **claims)
 
 
