@@ -127,7 +127,9 @@ def test_a_backup_is_read_back_from_a_file_of_its_owners(url: str, tmp_path: Pat
     file.write_text("an older one")
     file.chmod(0o644)
     backups.write(backup, file)
-    assert backups.read(file) == backup
+    # Of a table without rows there is no line.
+    held = {table: rows for table, rows in backup.rows.items() if rows}
+    assert backups.read(file) == backup._replace(rows=held)
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert [path for path in tmp_path.iterdir() if path.name.startswith(".backup")] == []
     assert backup.issuer == ISSUER
