@@ -83,7 +83,7 @@ COMPILE := $(VENV)-lock/bin/uv pip compile - --universal --python-version 3.11 -
 
 lock: ## Resolve requirements.lock (everything), requirements-run.lock (what runs) and that of the image anew
 	test -x $(VENV)-lock/bin/uv || { $(PYTHON) -m venv $(VENV)-lock && $(VENV)-lock/bin/python -m pip install --quiet uv; }
-	printf './%s\n' $(PACKAGES) './client[django,fastapi,flask,grpc,redis,prometheus,opentelemetry]' './issuer[opentelemetry,postgresql,redis]' | $(COMPILE) --upgrade --group pyproject.toml:dev --output-file requirements.lock
+	printf './%s\n' $(PACKAGES) './client[django,fastapi,flask,grpc,redis,prometheus,opentelemetry,spiffe]' './issuer[opentelemetry,postgresql,redis]' | $(COMPILE) --upgrade --group pyproject.toml:dev --output-file requirements.lock
 	printf './%s\n' $(PACKAGES) | $(COMPILE) --constraint requirements.lock --group pyproject.toml:build --output-file requirements-run.lock
 	printf './%s\n' keys './client[redis]' './issuer[opentelemetry,postgresql,redis]' | $(COMPILE) --constraint requirements.lock --output-file deploy/requirements.lock
 

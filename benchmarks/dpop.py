@@ -6,7 +6,6 @@ so that a machine that is busy for a while is busy for all of them. Times are of
 
 import asyncio
 import base64
-import platform
 import secrets
 import tempfile
 import time
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import rounds
+from benchmarks.report import Effort, Part, table
 from ephemera_client import (
     DPoP,
     DPoPKey,
@@ -36,7 +36,7 @@ from ephemera_issuer.snapshot import open_keeper
 
 ISSUER, AUDIENCE, SCOPE = "https://tokens.internal", "https://billing.internal", "invoices:read"
 TOKEN_URL, API_URL = f"{ISSUER}/oauth2/token", f"{AUDIENCE}/invoices"
-ROUNDS, REQUESTS = 40, 40
+REQUESTS = 40
 ALGORITHMS = ("ES256", "EdDSA", "RS256")
 REGISTRY = f"""
 [[audiences]]
@@ -211,29 +211,31 @@ def proving() -> dict[str, Turn]:
     }
 
 
-def table(title: str, turns: Mapping[str, Turn]) -> None:
-    """Measure variants and print their table, each beside the first."""
-    taken = rounds.take_turns(turns, rounds=ROUNDS)
+def measured(title: str, turns: Mapping[str, Turn], count: int) -> str:
+    """Measure variants and write their table, each beside the first."""
+    taken = rounds.take_turns(turns, rounds=count)
     each = {name: [took / REQUESTS * 1e6 for took in times] for name, times in taken.items()}
     first = next(iter(each.values()))
-    print(f"\n| {title} | processor, µs | × the first | adds µs |\n|---|---:|---:|---:|")
-    for name, times in each.items():
-        added = rounds.spread([one - other for one, other in zip(times, first, strict=True)])
-        print(f"| {name} | {rounds.spread(times)} | {rounds.ratio(times, first)} | {added} |")
+    rows = [
+        (
+            name,
+            rounds.spread(times),
+            rounds.ratio(times, first),
+            rounds.spread([one - other for one, other in zip(times, first, strict=True)]),
+        )
+        for name, times in each.items()
+    ]
+    return table((title, "processor, µs", "× the first", "adds µs"), rows)
 
 
-def main() -> None:
-    """Measure and print the tables, in Markdown."""
-    print(
-        f"{platform.machine()}, Python {platform.python_version()}, {ROUNDS} rounds of {REQUESTS}"
-    )
+def measure(effort: Effort) -> Part:
+    """Measure a token request, a verification and the making of a proof, with and without."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         mint = Mint(stack, folder)
-        table("a token request, without its HTTP", minting(mint))
-        table("a token verified and claimed", verifying(mint))
-        table("a call's proof, at the caller", proving())
-
-
-if __name__ == "__main__":
-    main()
+        tables = (
+            measured("a token request, without its HTTP", minting(mint), effort.rounds),
+            measured("a token verified and claimed", verifying(mint), effort.rounds),
+            measured("a call's proof, at the caller", proving(), effort.rounds),
+        )
+    return Part({"dpop": "\n\n".join(tables)})

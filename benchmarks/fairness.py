@@ -6,6 +6,7 @@ import socket
 import statistics
 import tempfile
 import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing.synchronize import Event
@@ -142,7 +143,9 @@ def _flood(issuer: issuers.Issuer, rate: int, count: int) -> Iterator[list[int]]
 def _ask(port: int, request: bytes, rate: int, ended: Event) -> tuple[int, int]:
     """Send so many a second, as long as there is a connection that does not wait for its answer."""
     poll = select.poll()
-    free, held, received = [], {}, {}
+    free: deque[socket.socket] = deque()
+    held: dict[int, socket.socket] = {}
+    received: dict[int, bytes] = {}
     for _ in range(CONNECTIONS):
         connection = socket.create_connection(("127.0.0.1", port), timeout=30)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -153,7 +156,7 @@ def _ask(port: int, request: bytes, rate: int, ended: Event) -> tuple[int, int]:
     while not ended.is_set():
         due = int((time.perf_counter() - began) * rate)
         while free and sent < due:
-            connection = free.pop()
+            connection = free.popleft()
             received[connection.fileno()] = b""
             connection.sendall(request)
             sent += 1

@@ -123,6 +123,11 @@ def prepared(
         "EPHEMERA_DATABASE_URL": f"sqlite:///{folder / 'ephemera.db'}",
         "EPHEMERA_ISSUER": _NAME,
         "EPHEMERA_LISTEN": "127.0.0.1:0",
+        "EPHEMERA_PRIVATE_LISTEN": "off",
+        # Looked at for every request, and never reached by one client that asks for all of them.
+        "EPHEMERA_REQUESTS_PER_SECOND": "1000000",
+        "EPHEMERA_TOKENS_PER_SECOND": "1000000",
+        "EPHEMERA_TOKENS_BURST": "1000000",
         "EPHEMERA_ALGORITHM": algorithm,
         **settings,
     }

@@ -12,7 +12,7 @@ from typing import NamedTuple, Self
 from benchmarks import cores, load
 
 _ANNOUNCEMENT = re.compile(r"listening on http://[0-9.]+:([0-9]+)\)")
-_PATIENCE = 60
+_PATIENCE = 300
 
 
 class Window(NamedTuple):

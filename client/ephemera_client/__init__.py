@@ -18,6 +18,7 @@ from ephemera_client.errors import (
     ConfigurationError,
     EphemeraError,
     HeaderRefused,
+    IdentityUnavailable,
     InsufficientScope,
     IssuedBeforeLedger,
     IssuerMismatch,
@@ -60,7 +61,9 @@ if TYPE_CHECKING:
     from ephemera_client.asgi import RequireToken, access_token
     from ephemera_client.assertion import PrivateKeyJWT
     from ephemera_client.credential import ClientSecret, Credential, Proof
-    from ephemera_client.dpop import DPoP, DPoPKey, DPoPNonces, Presented
+    from ephemera_client.dpop.demand import DPoP, Presented
+    from ephemera_client.dpop.key import DPoPKey
+    from ephemera_client.dpop.nonces import DPoPNonces
     from ephemera_client.foreign import AsyncForeignVerifier, ForeignVerifier
     from ephemera_client.instant import Clock, Instant
     from ephemera_client.jwks import Keys, KeysStatus, RemoteKeys, StaticKeys
@@ -83,6 +86,7 @@ if TYPE_CHECKING:
     from ephemera_client.tokens import AsyncTokenClient, TokenClient
     from ephemera_client.transport import Target
     from ephemera_client.verifier import AsyncVerifier, Verifier, VerifierStatus
+    from ephemera_client.workload import WorkloadIdentity
 
 __all__ = [
     "AccessToken",
@@ -107,6 +111,7 @@ __all__ = [
     "ForeignAccessToken",
     "ForeignVerifier",
     "HeaderRefused",
+    "IdentityUnavailable",
     "Instant",
     "InsufficientScope",
     "IssuedBeforeLedger",
@@ -165,6 +170,7 @@ __all__ = [
     "TypeRefused",
     "Verifier",
     "VerifierStatus",
+    "WorkloadIdentity",
     "access_token",
 ]
 
@@ -175,7 +181,9 @@ _NAMES = {
     "asgi": ("RequireToken", "access_token"),
     "assertion": ("PrivateKeyJWT",),
     "credential": ("ClientSecret", "Credential", "Proof"),
-    "dpop": ("DPoP", "DPoPKey", "DPoPNonces", "Presented"),
+    "dpop.demand": ("DPoP", "Presented"),
+    "dpop.key": ("DPoPKey",),
+    "dpop.nonces": ("DPoPNonces",),
     "foreign": ("AsyncForeignVerifier", "ForeignVerifier"),
     "instant": ("Clock", "Instant"),
     "jwks": ("Keys", "KeysStatus", "RemoteKeys", "StaticKeys"),
@@ -193,6 +201,7 @@ _NAMES = {
     "tokens": ("AsyncTokenClient", "TokenClient"),
     "transport": ("Target",),
     "verifier": ("AsyncVerifier", "Verifier", "VerifierStatus"),
+    "workload": ("WorkloadIdentity",),
 }
 _MODULES = {name: module for module, names in _NAMES.items() for name in names}
 

@@ -23,11 +23,13 @@ from ephemera_client.jwk import ALGORITHMS
 from ephemera_client.replay import NoReplayCache
 from ephemera_client.tokens import TokenClient
 from ephemera_client.verifier import Verifier
+from ephemera_client.workload import WorkloadIdentity
 
 _REFUSED = 1
 _MISTAKEN = 2
 
 _KEY_FILE = "EPHEMERA_CLIENT_KEY_FILE"
+_SECRET_FILE = "EPHEMERA_CLIENT_SECRET_FILE"  # noqa: S105 - a name
 
 # A header line around the largest token that is looked at.
 _INPUT_BYTES = 16_384
@@ -78,7 +80,15 @@ def _credential(chosen: argparse.Namespace) -> Credential:
     key_file = chosen.key_file or (not chosen.secret_file and os.environ.get(_KEY_FILE))
     if key_file:
         return PrivateKeyJWT.from_file(key_file)
-    return ClientSecret.from_file(_setting(chosen, "secret-file"))
+    secret_file = chosen.secret_file or os.environ.get(_SECRET_FILE)
+    if secret_file:
+        return ClientSecret.from_file(secret_file)
+    try:
+        return WorkloadIdentity.find()
+    except ConfigurationError as error:
+        raise ConfigurationError(
+            f"give --secret-file or set {_SECRET_FILE}, or --key-file or {_KEY_FILE}; {error}"
+        ) from error
 
 
 def _inspect(chosen: argparse.Namespace) -> None:
@@ -138,9 +148,7 @@ def _parser() -> argparse.ArgumentParser:
     token.add_argument("--client-id", help="(or EPHEMERA_CLIENT_ID)")
     proof = token.add_mutually_exclusive_group()
     proof.add_argument("--key-file", help=f"PEM or JWK file with the private key (or {_KEY_FILE})")
-    proof.add_argument(
-        "--secret-file", help="file with the client secret (or EPHEMERA_CLIENT_SECRET_FILE)"
-    )
+    proof.add_argument("--secret-file", help=f"file with the client secret (or {_SECRET_FILE})")
     token.add_argument("--lifetime", type=int, help="seconds")
     token.add_argument(
         "--header", action="store_true", help="print an Authorization header, for curl -H @-"
@@ -172,7 +180,6 @@ def _setting(chosen: argparse.Namespace, name: str) -> str:
     variable = {
         "issuer": "EPHEMERA_CLIENT_ISSUER",
         "client-id": "EPHEMERA_CLIENT_ID",
-        "secret-file": "EPHEMERA_CLIENT_SECRET_FILE",
     }[name]
     value = getattr(chosen, name.replace("-", "_")) or os.environ.get(variable)
     if not value:

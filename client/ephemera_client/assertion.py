@@ -19,7 +19,7 @@ from ephemera_client.private_key import PrivateKey
 LIFETIME = 30
 TYPE = "client-authentication+jwt"
 
-_ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 _JTI_BYTES = 16
 
 
@@ -105,7 +105,7 @@ class PrivateKeyJWT:
             jti=secrets.token_urlsafe(_JTI_BYTES),
             now=self._clock().wall,
         )
-        return Proof({}, {"client_assertion_type": _ASSERTION_TYPE, "client_assertion": assertion})
+        return Proof({}, {"client_assertion_type": ASSERTION_TYPE, "client_assertion": assertion})
 
     def __repr__(self) -> str:
         return f"PrivateKeyJWT({self._key!r})"

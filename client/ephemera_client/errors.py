@@ -40,6 +40,7 @@ EphemeraError
 │   │   └── ClientRefused             it did not accept the client's credential
 │   ├── ResponseInvalid               its answer breaks the protocol
 │   └── IssuerUnavailable             it gave no answer, or asked to wait
+│       └── IdentityUnavailable       the platform gave no token to prove oneself with
 ├── OriginNotListed                   a transport was asked to send a token elsewhere
 ├── JwkInvalid                        a JWK that this library does not verify with
 └── ConfigurationError                a constructor's argument is wrong
@@ -356,6 +357,15 @@ class IssuerUnavailable(TokenRequestFailed):
         super().__init__(message)
         self.cause_code = cause_code
         self.retry_after = retry_after
+
+
+class IdentityUnavailable(IssuerUnavailable):
+    """The platform gave no token to show to the issuer, so the issuer was not asked."""
+
+    code = "identity_unavailable"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, cause_code="identity_unavailable")
 
 
 class OriginNotListed(EphemeraError):

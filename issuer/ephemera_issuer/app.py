@@ -129,7 +129,7 @@ def create_app(  # noqa: PLR0913 - the parts of an issuer
         keeper: Holds the snapshot to answer from; it runs while the application does.
         issuer: The issuer identifier, from which every published URL follows.
         ledger: Where assertions are spent: one for all processes of the issuer.
-        jwks_uri_hosts: The hosts that clients' keys may be fetched from.
+        jwks_uri_hosts: The hosts that keys of clients and of trusted issuers may be fetched from.
         background: What else runs while the application does; it never returns.
         ending: Tells that the process is about to end; by default it never is.
         observers: Told of every token request and how it ended.
@@ -156,7 +156,9 @@ def create_app(  # noqa: PLR0913 - the parts of an issuer
 
     limits = limits or Limits()
     authentication = Authentication(
-        issuer=issuer, keys=ClientKeys(hosts=jwks_uri_hosts, clock=clock)
+        issuer=issuer,
+        keys=ClientKeys(hosts=jwks_uri_hosts, clock=clock),
+        issuer_keys=ClientKeys(hosts=jwks_uri_hosts, clock=clock, whose="issuer"),
     )
     spent = SpentAssertions(ledger)
     token = TokenEndpoint(

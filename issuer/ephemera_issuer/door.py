@@ -6,6 +6,7 @@ Connections are counted from the moment they are accepted, before TLS, and by a 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import socket
 from collections import Counter, OrderedDict, deque
@@ -60,10 +61,11 @@ class Visitor(Protocol):
 class Place:
     """What one connection takes of the room, until it leaves."""
 
-    __slots__ = ("_door", "handshake", "name", "visitor")
+    __slots__ = ("_connection", "_door", "handshake", "name", "visitor")
 
-    def __init__(self, door: Door, name: str | None) -> None:
+    def __init__(self, door: Door, connection: socket.socket, name: str | None) -> None:
         self._door = door
+        self._connection = connection
         self.name = name
         self.visitor: Visitor | None = None
         self.handshake: asyncio.Task[None] | None = None
@@ -80,6 +82,16 @@ class Place:
         """It was answered: of those who rest, the one that rests longest goes first."""
         if self in self._door.places:
             self._door.idle[self] = None
+
+    def clear(self) -> None:
+        """Close the connection at once."""
+        if self.visitor is not None:
+            self.visitor.evict()
+        else:
+            # A handshake that is cancelled would go on behind our back until its time is over.
+            with contextlib.suppress(OSError):
+                self._connection.shutdown(socket.SHUT_RDWR)
+            self._connection.close()
 
     def leave(self) -> None:
         """The connection is no more."""
@@ -191,7 +203,7 @@ class Door:
         if len(self.places) >= reception.in_all and not self._make_room():
             self._refuse(connection)
             return
-        place = Place(self, name)
+        place = Place(self, connection, name)
         self.places.add(place)
         self.idle[place] = None
         if name is not None:
@@ -199,6 +211,8 @@ class Door:
         place.handshake = self._loop.create_task(self._connect(connection, place))
 
     async def _connect(self, connection: socket.socket, place: Place) -> None:
+        if connection.fileno() < 0:
+            return  # it was closed before its turn came
         certificate = self._reception.certificate
         try:
             if certificate is None:
@@ -228,10 +242,7 @@ class Door:
         if not self.idle:
             return False
         place, _ = self.idle.popitem(last=False)
-        if place.visitor is not None:
-            place.visitor.evict()
-        elif place.handshake is not None:
-            place.handshake.cancel()
+        place.clear()
         self.let_out(place)
         return True
 

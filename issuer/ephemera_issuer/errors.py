@@ -43,7 +43,7 @@ HTTP statuses are the business of `edge`.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -237,8 +237,6 @@ class PolicyRefused(RequestRefused):
 
 class TooManyRequests(RequestRefused):
     """A client or an address asks for more than it may; `retry_after` is in seconds, 1 or more."""
-
-    reason: Final = "too_many_requests"
 
     def __init__(self, description: str, *, wait: float) -> None:
         self.retry_after = max(math.ceil(wait), 1)

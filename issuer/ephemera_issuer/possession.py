@@ -44,12 +44,11 @@ class Proofs:
         self._nonces = nonces
         self._known = proof.KnownKeys()
 
-    def check(self, proofs: Sequence[bytes], *, required: bool, now: Instant) -> Possession | None:
-        """Check the DPoP headers of a request whose caller is known; None where there is none.
+    def check(self, proofs: Sequence[bytes], *, now: Instant) -> Possession:
+        """Check the DPoP headers of a request whose caller is known, and that must have one.
 
         Args:
             proofs: The value of each.
-            required: Whether there must be one.
             now: When the request came.
 
         Raises:
@@ -57,9 +56,7 @@ class Proofs:
             RequestRefused: `invalid_dpop_proof`.
         """
         if not proofs:
-            if required:
-                raise _refused("this audience takes only tokens bound to a key: send a DPoP proof")
-            return None
+            raise _refused("this audience takes only tokens bound to a key: send a DPoP proof")
         if len(proofs) > 1:
             raise _refused("send one DPoP header")
         try:

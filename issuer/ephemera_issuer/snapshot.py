@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from ephemera_client.instant import Clock, Instant
     from ephemera_issuer.database import Database, Recorder
     from ephemera_issuer.issued import IssuedToken
-    from ephemera_issuer.registry.entries import Admin, Audience, Client, Grant
+    from ephemera_issuer.registry.entries import Admin, Audience, Client, Grant, TrustedIssuer
     from ephemera_issuer.revocation.entries import Revocations
     from ephemera_issuer.settings import Settings
     from ephemera_keys import KeyRing, SealingKeys, Signer, Timing
@@ -55,6 +55,7 @@ class Snapshot:
     clients: Mapping[str, Client]
     audiences: Mapping[str, Audience]
     grants: Mapping[tuple[str, str], Grant]
+    issuers: Mapping[str, TrustedIssuer] = field(default_factory=dict)
     ring: KeyRing
     signer: Signer
     jwks: bytes
@@ -188,6 +189,7 @@ class SnapshotKeeper:
             audiences=registry.audiences,
             grants=registry.grants,
             admins=registry.admins,
+            issuers=registry.issuers,
             ring=stored.ring,
             signer=signer,
             **_published(stored.ring),
@@ -261,4 +263,5 @@ def _registry(known: Snapshot) -> Registry:
         grants=known.grants,
         version=known.registry_version,
         admins=known.admins,
+        issuers=known.issuers,
     )

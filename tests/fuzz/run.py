@@ -5,7 +5,7 @@ from pathlib import Path
 
 import atheris
 
-with atheris.instrument_imports(include=["ephemera_client"]):
+with atheris.instrument_imports(include=["ephemera_client", "ephemera_issuer.proxies"]):
     from fuzz.seeds import plant
     from fuzz.targets import TARGETS
 

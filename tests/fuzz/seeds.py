@@ -126,6 +126,21 @@ def _feed() -> Iterator[bytes]:
         yield json.dumps(whole | {"entries": [entries[0] | change]}).encode()
 
 
+def _forwarded() -> Iterator[bytes]:
+    yield from (
+        b"for=192.0.2.60;proto=http;by=203.0.113.43",
+        b'For="[2001:db8:cafe::17]:4711", for=10.0.0.7',
+        b"for=192.0.2.43, for=unknown, for=_hidden;proto=https",
+        b'for="192.0.2.43;\\"x",for=10.1.2.3',
+        b"for=192.0.2.60\n192.0.2.60",
+        b"for=192.0.2.60\n198.51.100.7, 10.0.0.9",
+        b"\n203.0.113.9, 192.0.2.60:80, 10.0.0.9",
+        b"\n[2001:db8::1]:443, fe80::1%eth0",
+        b"\n::ffff:192.0.2.60",
+        b";,=",
+    )
+
+
 def seeds(target: str) -> list[bytes]:
     """Return what a target's fuzzing begins with, short as libFuzzer likes it."""
     every = {
@@ -136,6 +151,7 @@ def seeds(target: str) -> list[bytes]:
         "authorization": _authorizations,
         "metadata": _metadata,
         "feed": _feed,
+        "forwarded": _forwarded,
     }[target]()
     return [seed for seed in every if len(seed) <= LONGEST]
 

@@ -8,6 +8,7 @@ import json
 from base64 import urlsafe_b64decode
 from collections.abc import Callable
 from hashlib import sha256
+from ipaddress import ip_address, ip_network
 from typing import Any
 
 import httpx
@@ -42,9 +43,12 @@ from ephemera_client.dpop.proof import check as check_proof
 from ephemera_client.jwk import ALGORITHMS, thumbprint
 from ephemera_client.jwks import document
 from ephemera_client.revocations import document as feed_document
+from ephemera_issuer.proxies import MOST_BYTES, Proxies
 
 MAX_KEYS = 32
 MAX_ENTRIES = 100
+PROXY, PROXY_NETWORK = "10.0.0.1", "10.0.0.0/8"
+PROXIES = Proxies([PROXY_NETWORK])
 
 
 def _key(number: int) -> SigningKey:
@@ -250,7 +254,25 @@ def feed(data: bytes) -> None:
         assert found.revoked.revokes(**token)
 
 
+def forwarded(data: bytes) -> None:
+    """What proxies say, `Forwarded` before a line feed and `X-Forwarded-For` after it.
+
+    Whoever calls a proxy can write to the left of it what they like, and stays who they are.
+    """
+    standard, _, older = data.partition(b"\n")
+    headers = [(b"forwarded", standard), (b"x-forwarded-for", older)]
+    given = [header for header in headers if header[1]]
+    found = PROXIES.caller(PROXY, given)
+    assert found.scheme in {None, "http", "https"}
+    if found.address is None or ip_address(found.address) in ip_network(PROXY_NETWORK):
+        return
+    made_up = {b"forwarded": b"for=198.51.100.1;proto=https,", b"x-forwarded-for": b"198.51.100.1,"}
+    longer = [(name, made_up[name] + value) for name, value in given]
+    if all(len(value) <= MOST_BYTES for _, value in longer):
+        assert PROXIES.caller(PROXY, longer).address == found.address
+
+
 TARGETS: dict[str, Callable[[bytes], None]] = {
     target.__name__: target
-    for target in (token, signed, proof, keys, authorization, metadata, feed)
+    for target in (token, signed, proof, keys, authorization, metadata, feed, forwarded)
 }

@@ -137,6 +137,7 @@ FOUND: dict[str, tuple[str, object, bytes]] = {
         lambda entry: bool(entry.setdefault("exp", 0) or not entry.setdefault("cut_off", 0)),
         b'{"epoch": "one", "sequence": 1, "after": 0, "entries": [{"client": "orders"}]}',
     ),
+    "forwarded": ("proxies.Proxies.trusts", lambda *_: True, b"\n192.0.2.60"),
 }
 
 
@@ -144,6 +145,7 @@ FOUND: dict[str, tuple[str, object, bytes]] = {
 def test_the_loss_of_a_check_would_be_found(target: str, monkeypatch: pytest.MonkeyPatch) -> None:
     check, without, data = FOUND[target]
     TARGETS[target](data)
-    monkeypatch.setattr(f"ephemera_client.{check}", without)
+    package = "ephemera_issuer" if target == "forwarded" else "ephemera_client"
+    monkeypatch.setattr(f"{package}.{check}", without)
     with pytest.raises((AssertionError, InvalidSignature)):
         TARGETS[target](data)

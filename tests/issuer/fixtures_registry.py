@@ -12,7 +12,14 @@ from jwt.algorithms import ECAlgorithm
 
 from ephemera_issuer.database import Database, open_database
 from ephemera_issuer.registry.application import Applied, apply
-from ephemera_issuer.registry.entries import Audience, Client, Grant, Registry
+from ephemera_issuer.registry.entries import (
+    Audience,
+    Client,
+    Entry,
+    Grant,
+    Registry,
+    TrustedIssuer,
+)
 from ephemera_issuer.registry.file import read_files
 from ephemera_issuer.registry.secrets import SecretsDirectory
 from ephemera_issuer.registry.store import read_registry
@@ -40,7 +47,7 @@ scopes = ["invoices:read"]
 WITH_KEYS = WHOLE.replace('secret = "generate"', 'jwks_file = "orders.jwks.json"')
 
 
-def registry(*entries: Audience | Client | Grant, version: int = 1) -> Registry:
+def registry(*entries: Entry, version: int = 1) -> Registry:
     return Registry(
         audiences={entry.id: entry for entry in entries if isinstance(entry, Audience)},
         clients={entry.id: entry for entry in entries if isinstance(entry, Client)},
@@ -48,6 +55,7 @@ def registry(*entries: Audience | Client | Grant, version: int = 1) -> Registry:
             (entry.client, entry.audience): entry for entry in entries if isinstance(entry, Grant)
         },
         version=version,
+        issuers={entry.id: entry for entry in entries if isinstance(entry, TrustedIssuer)},
     )
 
 

@@ -25,9 +25,10 @@ from issuer.fixtures_registry import apply_text
 from ephemera_client import SingleProcessReplayCache
 from ephemera_issuer.admin.api import create_admin_app
 from ephemera_issuer.admin.api.endpoint import Act
+from ephemera_issuer.audit.actor import actor
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from ephemera_issuer.snapshot import Snapshot
@@ -657,4 +658,33 @@ def test_witnesses_learn_of_every_request(stage: Stage, tmp_path: Path) -> None:
         ("ops", "disableClient", known, False, False, 200),
         (None, "disableClient", {}, False, False, 401),
         ("ops", "disableClient", known, False, False, 415),
+    ]
+
+
+class Record:
+    """Keeps who did what."""
+
+    def __init__(self) -> None:
+        self.done: list[tuple[str, str]] = []
+
+    def before_commit(self, _connection: object, events: Sequence[object]) -> None:
+        self.done += [(actor("issuer"), type(event).__name__) for event in events]
+
+    def not_committed(self, events: Sequence[object]) -> None:
+        self.done.append(("undone", str(len(events))))
+
+
+def test_what_is_done_is_on_record_as_the_administrators(
+    ops: Administrator, served: Served
+) -> None:
+    record = Record()
+    served.keeper.database.recorder = record
+    ops("PUT", "/clients/orders/disabled", {"disabled": True})
+    ops("POST", "/revocations", {"client": "orders"}, status=201)
+    ops("POST", "/revocations", {"client": "orders"}, dry_run=True)
+    ops("POST", "/keys/rotations", {"emergency": True}, match="*")
+    assert record.done == [
+        ("admin:ops", "Change"),
+        ("admin:ops", "CutOff"),
+        ("admin:ops", "KeysWritten"),
     ]

@@ -53,7 +53,8 @@ pytestmark = pytest.mark.anyio
 TOKEN_FORM = {"grant_type": "client_credentials", "resource": BILLING}
 CLIENTS = holding(reports(), OTHER).clients
 KEYS_OF_CLIENTS = ClientKeys(hosts=(), clock=lambda: NOW)
-AUTHENTICATION = Authentication(issuer=ISSUER, keys=KEYS_OF_CLIENTS)
+KEYS_OF_ISSUERS = ClientKeys(hosts=(), clock=lambda: NOW, whose="issuer")
+AUTHENTICATION = Authentication(issuer=ISSUER, keys=KEYS_OF_CLIENTS, issuer_keys=KEYS_OF_ISSUERS)
 
 
 async def identified(
@@ -64,6 +65,7 @@ async def identified(
 ) -> Caller:
     return await by.identify(
         clients,
+        issuers={},
         authorization=[value.encode("latin-1") for value in authorization],
         parameters=parameters,
         now=NOW,
@@ -263,6 +265,7 @@ async def test_unknown_client_wrong_secret_and_wrong_key_cost_and_read_the_same(
         authentication=Authentication(
             issuer=ISSUER,
             keys=KEYS_OF_CLIENTS,
+            issuer_keys=KEYS_OF_ISSUERS,
             decoys={alg: tally.counting(key) for alg, key in decoy.KEYS.items()},
         ),
         spent=SpentAssertions(SingleProcessReplayCache(clock=lambda: NOW)),
@@ -296,7 +299,9 @@ def test_a_decoy_takes_a_whole_verification_and_believes_nothing(alg: Algorithm)
 
 async def test_what_a_decoy_signed_is_not_believed_either() -> None:
     decoys = {"ES256": public(NEXT_KEY).key}
-    by = Authentication(issuer=ISSUER, keys=KEYS_OF_CLIENTS, decoys=decoys)
+    by = Authentication(
+        issuer=ISSUER, keys=KEYS_OF_CLIENTS, issuer_keys=KEYS_OF_ISSUERS, decoys=decoys
+    )
     raw = assertion(NEXT_KEY, iss="nobody", sub="nobody")
     assert (await refused(**proof(raw), by=by)).error == "invalid_client"
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from issuer.fixtures_minting import BILLING, ISSUER, NOW, basic, part, talking
-from issuer.fixtures_registry import WHOLE, apply_text, stored
+from issuer.fixtures_registry import WHOLE, apply_text, stored, write_keys
 from issuer.fixtures_revoking import held, issued
 from sqlalchemy import LargeBinary, func, select, text
 
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 LATER = NOW.wall + 60
 REGISTRY = WHOLE.replace('max_lifetime = "5m"', 'introspected_by = ["orders"]')
+ADMIN = '[[admins]]\nid = "ops"\njwks_file = "ops.jwks.json"\n'
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -72,7 +73,8 @@ def at(wall: float) -> Instant:
 def filled(url: str, tmp_path: Path) -> Backup:
     """A backup of an issuer that has minted, rotated and revoked."""
     with keeping(url) as keeper:
-        apply_text(keeper.database, tmp_path, REGISTRY)
+        write_keys(tmp_path / "ops.jwks.json", "ops-1")
+        apply_text(keeper.database, tmp_path, REGISTRY + ADMIN)
         keeper.keys.rotate("ES256", now=NOW.wall + 1, emergency=True)
         keeper.revoke(issued("token-1"))
         with keeper.database.write() as connection:
@@ -249,7 +251,7 @@ def test_an_issuer_that_serves_meanwhile_follows(url: str, tmp_path: Path) -> No
     with closing(open_database(url, create=False)) as database:
         keeper = SnapshotKeeper(database, sealing_keys, ISSUER, lambda: at(LATER))
         before = keeper.refresh()
-        apply_text(database, tmp_path, "", prune=True)
+        apply_text(database, tmp_path, ADMIN, prune=True)
         assert keeper.refresh().clients == {}
         put(url, backup, sealing_keys=sealing_keys, replace=True)
         after = keeper.refresh()

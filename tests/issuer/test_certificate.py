@@ -149,9 +149,17 @@ def test_a_handshake_has_its_time_and_not_more(pair: Pair) -> None:
 
 def test_callers_that_never_finish_their_handshake_make_room_for_those_who_do(pair: Pair) -> None:
     with served(pair, in_all=3) as service, ExitStack() as stack:
-        silent = [stack.enter_context(connect_plainly(service)) for _ in range(9)]
+        descriptors = Path(f"/proc/{service.process.pid}/fd")
+        before = len(list(descriptors.iterdir()))
+        silent = [stack.enter_context(connect_plainly(service)) for _ in range(60)]
         with connect(urlsplit(service.url), pair.trusting()) as connection:
             connection.sendall(GET)
             assert connection.recv(4096).startswith(b"HTTP/1.1 200 ")
-        for one in silent[:6]:
-            assert one.recv(1) == b""
+            for one in silent[:58]:
+                # At once, or the time of a handshake would end this wait as well.
+                one.settimeout(5)
+                assert one.recv(1) == b""
+            # Those of three connections, and what the process has opened for itself meanwhile.
+            assert len(list(descriptors.iterdir())) < before + 10
+        assert service.stop() == 0
+        assert len(service.output) == 2, "".join(service.output)

@@ -169,7 +169,13 @@ def test_apply_as_json(run: Run) -> None:
                 "kind": "client",
                 "id": "orders",
                 "before": None,
-                "after": {"secrets": 1, "keys": [], "jwks_uri": None, "disabled": False},
+                "after": {
+                    "secrets": 1,
+                    "keys": [],
+                    "jwks_uri": None,
+                    "identities": [],
+                    "disabled": False,
+                },
             },
             {
                 "action": "add",
@@ -227,7 +233,7 @@ def test_an_unknown_setting_stops_every_command(run: Run, monkeypatch: pytest.Mo
 
 def test_clients_are_listed_and_shown(applied: Run) -> None:
     grant = {"audience": BILLING, "scopes": ["invoices:read"], "max_lifetime": 900}
-    credentials = {"secrets": 1, "keys": [], "jwks_uri": None}
+    credentials = {"secrets": 1, "keys": [], "jwks_uri": None, "identities": []}
     client = {"id": "orders", "disabled": False, **credentials, "grants": [grant]}
     assert applied.json("clients", "list") == {"registry_version": 1, "clients": [client]}
     assert applied.json("clients", "show", "orders") == {"registry_version": 1, "client": client}

@@ -68,10 +68,13 @@ def test_any_other_text_is_refused_and_not_quoted(text: str) -> None:
 @settings(derandomize=True, deadline=None, database=None)
 @given(st.text())
 def test_whatever_the_text_only_our_own_error_is_raised(text: str) -> None:
+    # Hypothesis also tries the constants of whatever is loaded, and 43 characters may be a key.
     for attempt in (text, TEXT[:23] + text, TEXT[:50] + text):
-        if attempt != TEXT:
-            with pytest.raises(SealingKeyInvalid):
-                SealingKey.parse(attempt)
+        try:
+            key = SealingKey.parse(attempt)
+        except SealingKeyInvalid:
+            continue
+        assert key.reveal() == attempt
 
 
 def test_a_repr_shows_the_fingerprint_and_no_secret() -> None:

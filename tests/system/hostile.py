@@ -141,29 +141,32 @@ class Siege:
         except BaseException as error:  # noqa: BLE001 - for the main thread to see
             self.broken.append(error)
 
-    def _connect(self, last: int) -> socket.socket:
-        return socket.create_connection(
-            self._at, timeout=_SILENCE, source_address=(f"127.0.0.{last}", 0)
-        )
+    def _connect(self, told: Counter[str], last: int) -> socket.socket | None:
+        try:
+            return socket.create_connection(
+                self._at, timeout=_SILENCE, source_address=(f"127.0.0.{last}", 0)
+            )
+        except OSError:
+            told["not connected"] += 1
+            return None
 
     def _trickle(self, told: Counter[str], last: int, begin: bytes, endless: bytes) -> None:
         """Keep connections that send one more byte now and then, for ever."""
         held: list[tuple[socket.socket, Iterator[int]]] = []
         try:
             while not self._ended.wait(0.2):
-                while len(held) < TOGETHER:
-                    connection = self._connect(last)
-                    connection.sendall(begin)
+                while len(held) < TOGETHER and (connection := self._connect(told, last)):
+                    _sent(connection, begin)
                     held.append((connection, _for_ever(endless)))
                 for one in list(held):
-                    connection, rest = one
-                    if _has_news(connection) or not _sent(connection, bytes([next(rest)])):
-                        told[_answer(connection)] += 1
-                        connection.close()
+                    slow, rest = one
+                    if _has_news(slow) or not _sent(slow, bytes([next(rest)])):
+                        told[_answer(slow)] += 1
+                        slow.close()
                         held.remove(one)
         finally:
-            for connection, _ in held:
-                connection.close()
+            for slow, _ in held:
+                slow.close()
 
     def _slow_heads(self, told: Counter[str], _chance: random.Random) -> None:
         self._trickle(told, 2, b"GET /", b"a")
@@ -173,7 +176,10 @@ class Siege:
 
     def _throw(self, told: Counter[str], last: int, *parts: bytes) -> None:
         """Send all of it, as far as it is taken, and see what comes of it."""
-        with self._connect(last) as connection:
+        opened = self._connect(told, last)
+        if opened is None:
+            return
+        with opened as connection:
             for part in parts:
                 if not _sent(connection, part):
                     break
@@ -211,18 +217,17 @@ class Siege:
         held: list[socket.socket] = []
         try:
             while not self._ended.wait(0.2):
-                while len(held) < TOGETHER:
-                    connection = self._connect(8)
+                while len(held) < TOGETHER and (connection := self._connect(told, 8)):
                     connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
                     held.append(connection)
-                for connection in list(held):
-                    if not _sent(connection, ask, patience=0):
+                for deaf in list(held):
+                    if not _sent(deaf, ask, patience=0):
                         told["closed"] += 1
-                        connection.close()
-                        held.remove(connection)
+                        deaf.close()
+                        held.remove(deaf)
         finally:
-            for connection in held:
-                connection.close()
+            for deaf in held:
+                deaf.close()
 
     def _idle(self, told: Counter[str], _chance: random.Random) -> None:
         """Hold connections that have been answered once, and open another for each that closes."""
@@ -234,29 +239,27 @@ class Siege:
                 for _ in range(min(self._idle_wanted - len(held), 200)):
                     last = 20 + opened // OF_ADDRESS % (self._idle_wanted // OF_ADDRESS + 1)
                     opened += 1
-                    try:
-                        connection = self._connect(last)
-                    except OSError:
-                        told["not connected"] += 1
-                        continue
+                    connection = self._connect(told, last)
+                    if connection is None:
+                        break
                     held[connection.fileno()] = connection
                     selector.register(connection, selectors.EVENT_READ)
                     _sent(connection, ASK)
                 self.most_idle = max(self.most_idle, len(held))
                 for key, _ in selector.select(0.1):
-                    connection = held[key.fd]
+                    idle = held[key.fd]
                     with suppress(OSError):
-                        if piece := connection.recv(4096):
+                        if piece := idle.recv(4096):
                             if found := _STATUS.match(piece):
                                 told[found[1].decode()] += 1
                             continue
                     told["closed"] += 1
-                    selector.unregister(connection)
+                    selector.unregister(idle)
                     held.pop(key.fd).close()
         finally:
             selector.close()
-            for connection in held.values():
-                connection.close()
+            for idle in held.values():
+                idle.close()
 
 
 def _for_ever(endless: bytes) -> Iterator[int]:

@@ -27,6 +27,7 @@ PLACES = (
     "start",
     "sizes",
     "call",
+    "dpop",
     "revocation",
 )
 

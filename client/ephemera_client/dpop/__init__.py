@@ -3,9 +3,3 @@
 `DPoPKey` is the caller's key, `DPoP` what an API's verifier demands, `Presented` how a token came
 in. What a proof must be is checked in `proof`, the same for issuers and APIs.
 """
-
-from ephemera_client.dpop.demand import DPoP, Presented
-from ephemera_client.dpop.key import DPoPKey
-from ephemera_client.dpop.nonces import DPoPNonces
-
-__all__ = ["DPoP", "DPoPKey", "DPoPNonces", "Presented"]

@@ -9,14 +9,14 @@ import math
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from ephemera_issuer.registry.entries import Admin, Audience, Client, Entry, Grant
+from ephemera_issuer.registry.entries import Admin, Audience, Client, Entry, Grant, TrustedIssuer
 from ephemera_issuer.schedule import next_rotation
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ephemera_issuer.registry.diff import Change
-    from ephemera_issuer.registry.entries import ClientKey, Registry
+    from ephemera_issuer.registry.entries import ClientKey, Identity, Registry
     from ephemera_issuer.timeline import Gap, Timeline
     from ephemera_keys import KeyRecord, KeyRing
 
@@ -37,7 +37,7 @@ def second(seconds: float) -> str | None:
 
 def kind(entry: Entry) -> str:
     """What kind of entry it is, in a word."""
-    return type(entry).__name__.lower()
+    return "issuer" if isinstance(entry, TrustedIssuer) else type(entry).__name__.lower()
 
 
 def values(entry: Entry) -> Document:
@@ -57,7 +57,16 @@ def values(entry: Entry) -> Document:
                 "secrets": len(entry.secret_hashes),
                 "keys": keys(entry.keys),
                 "jwks_uri": entry.jwks_uri,
+                "identities": [identity(one) for one in entry.identities],
                 "disabled": entry.disabled,
+            }
+        case TrustedIssuer():
+            return {
+                "keys": keys(entry.keys),
+                "jwks_uri": entry.jwks_uri,
+                "audience": entry.audience,
+                "max_lifetime": entry.max_lifetime,
+                "reusable": entry.reusable,
             }
         case Grant():
             return {"scopes": sorted(entry.scopes), "max_lifetime": entry.max_lifetime}
@@ -77,6 +86,16 @@ def entry(held: Entry) -> Document:
     return name(held) | values(held)
 
 
+def identity(held: Identity) -> Document:
+    """Whom tokens of a trusted issuer must speak of."""
+    return {
+        "issuer": held.issuer,
+        "subject": held.subject,
+        "prefix": held.prefix,
+        "claims": dict(held.claims),
+    }
+
+
 def keys(held: Sequence[ClientKey]) -> list[Document]:
     """The keys of a client or an administrator, by what names them."""
     return [{"kid": key.key.kid, "alg": key.key.alg} for key in held]
@@ -93,7 +112,8 @@ def client_of(document: Document, granted: Sequence[Document]) -> Document:
 
 
 def _as_printed(held: Document, granted: Sequence[Document]) -> Document:
-    shown = {member: held[member] for member in ("disabled", "secrets", "keys", "jwks_uri")}
+    members = "disabled", "secrets", "keys", "jwks_uri", "identities"
+    shown = {member: held[member] for member in members}
     grants = [
         {member: grant[member] for member in ("audience", "scopes", "max_lifetime")}
         for grant in granted

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from ephemera_issuer.authentication import assertion, decoy, secret
+from ephemera_issuer.authentication import assertion, decoy, federated, secret
 from ephemera_issuer.errors import RequestRefused
 from ephemera_issuer.policy import require_enabled
 
@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from ephemera_client.instant import Instant
     from ephemera_client.jwk import VerificationKey
     from ephemera_client.replay import Claim
+    from ephemera_issuer.authentication.assertion import Assertion
     from ephemera_issuer.authentication.client_keys import ClientKeys
-    from ephemera_issuer.registry.entries import Client
+    from ephemera_issuer.registry.entries import Client, TrustedIssuer
 
 METHODS = ("private_key_jwt", "client_secret_basic")
 """As the metadata name them (RFC 8414 §2)."""
@@ -41,26 +42,30 @@ class Authentication:
     Args:
         issuer: The issuer identifier.
         keys: Where the keys of clients are.
+        issuer_keys: Where the keys of trusted issuers are.
         decoys: The keys that stand in for those that a caller does not have, by algorithm.
     """
 
-    __slots__ = ("_decoys", "_issuer", "_keys")
+    __slots__ = ("_decoys", "_issuer", "_issuer_keys", "_keys")
 
     def __init__(
         self,
         *,
         issuer: str,
         keys: ClientKeys,
+        issuer_keys: ClientKeys,
         decoys: Mapping[str, VerificationKey] = decoy.KEYS,
     ) -> None:
         self._issuer = issuer
         self._keys = keys
+        self._issuer_keys = issuer_keys
         self._decoys = decoys
 
     async def identify(
         self,
         clients: Mapping[str, Client],
         *,
+        issuers: Mapping[str, TrustedIssuer],
         authorization: Sequence[bytes],
         parameters: Mapping[str, str],
         now: Instant,
@@ -73,6 +78,7 @@ class Authentication:
 
         Args:
             clients: The registered clients by id.
+            issuers: The trusted issuers by id.
             authorization: The value of each Authorization header of the request.
             parameters: Those of `form.CREDENTIAL` that came with it.
             now: When it came.
@@ -87,7 +93,7 @@ class Authentication:
         if authorization:
             caller = Caller(self._by_secret(clients, authorization[0], parameters), None)
         elif asserted:
-            caller = await self._by_assertion(clients, parameters, now)
+            caller = await self._by_assertion(clients, issuers, parameters, now)
         else:
             raise unauthenticated()
         require_enabled(caller.client)
@@ -109,22 +115,56 @@ class Authentication:
         return client
 
     async def _by_assertion(
-        self, clients: Mapping[str, Client], parameters: Mapping[str, str], now: Instant
+        self,
+        clients: Mapping[str, Client],
+        issuers: Mapping[str, TrustedIssuer],
+        parameters: Mapping[str, str],
+        now: Instant,
     ) -> Caller:
         try:
             presented = assertion.parse(parameters)
         except ValueError:
             raise unauthenticated() from None
+        named = parameters.get("client_id")
+        trusted = federated.issuer_of(presented, named, issuers)
+        # Its own tokens are no credential here, whatever the registry says.
+        if named is not None and trusted is not None and trusted.id != self._issuer:
+            return await self._by_federated(clients.get(named), presented, trusted, issuers, now)
         _require_same(presented.client_id, parameters)
         client = clients.get(presented.client_id)
-        key = client and await self._keys.find(
-            client, alg=presented.alg, kid=presented.kid, among=clients, now=now
-        )
-        parts = presented.parts
-        genuine = (key or self._decoys[presented.alg]).verify(parts.signing_input, parts.signature)
-        if client is None or key is None or not genuine:
+        key = None
+        if client is not None:
+            key = await self._keys.find(
+                client, alg=presented.alg, kid=presented.kid, among=clients, now=now
+            )
+        if not self._genuine(presented, key) or client is None:
             raise unauthenticated()
         return Caller(client, assertion.accept(presented, issuer=self._issuer, now=now.wall))
+
+    async def _by_federated(
+        self,
+        client: Client | None,
+        presented: Assertion,
+        trusted: TrustedIssuer,
+        issuers: Mapping[str, TrustedIssuer],
+        now: Instant,
+    ) -> Caller:
+        key = await self._issuer_keys.find(
+            trusted, alg=presented.alg, kid=presented.kid, among=issuers, now=now
+        )
+        if not self._genuine(presented, key):
+            raise unauthenticated()
+        token = federated.accept(presented.parts, trusted, issuer=self._issuer, now=now.wall)
+        # Anybody may hold a genuine token of a public issuer, so whom it would have to speak of
+        # is not said, nor whether there is such a client.
+        if client is None or not federated.speaks_for(token, client, trusted):
+            raise unauthenticated()
+        return Caller(client, token.spending)
+
+    def _genuine(self, presented: Assertion, key: VerificationKey | None) -> bool:
+        parts = presented.parts
+        genuine = (key or self._decoys[presented.alg]).verify(parts.signing_input, parts.signature)
+        return genuine and key is not None
 
 
 def _require_same(client_id: str, parameters: Mapping[str, str]) -> None:

@@ -11,9 +11,11 @@ from ephemera_client.replay import Claim
 from ephemera_issuer.errors import RequestRefused
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from ephemera_client.compact import Compact
+
+    Refused = Callable[[str], RequestRefused]
 
 LONGEST = 60
 """Seconds that an assertion may have ahead of it."""
@@ -23,7 +25,7 @@ LEEWAY = 5
 
 TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 _TYPES = frozenset({"jwt", "client-authentication+jwt"})
-_REFUSED_HEADERS = ("jwk", "jku", "x5c", "x5u", "crit", "b64", "zip")
+REFUSED_HEADERS = ("jwk", "jku", "x5c", "x5u", "crit", "b64", "zip")
 _LONGEST_JTI = 256
 _LATEST = 2**53
 
@@ -107,7 +109,7 @@ def accept(assertion: Assertion, *, issuer: str, now: float) -> Claim:
 
 def _accept(assertion: Assertion, audience: str, now: float, *, among: str) -> Claim:
     header, claims = assertion.parts.header, assertion.parts.claims
-    for name in _REFUSED_HEADERS:
+    for name in REFUSED_HEADERS:
         if name in header:
             raise refused(f"the header must not carry {name}")
     typ = header.get("typ", "JWT")
@@ -129,27 +131,49 @@ def refused(why: str) -> RequestRefused:
     return RequestRefused("invalid_client", f"assertion {why}")
 
 
+def audience_of(claims: Mapping[str, Any]) -> str | None:
+    """Return the one audience of a JWT, which may stand in a list of one (RFC 7519 §4.1.3)."""
+    match claims.get("aud"):
+        case str(audience) | [str(audience)]:
+            return audience
+        case _:
+            return None
+
+
+def second(claims: Mapping[str, Any], name: str, refused: Refused) -> int:
+    """Return a moment in Unix seconds; `refused` makes the refusal of what is none.
+
+    Raises:
+        RequestRefused: It is missing, or no whole number.
+    """
+    if name not in claims:
+        raise refused(f"{name} is missing")
+    moment = claims[name]
+    if type(moment) is not int or not 0 <= moment <= _LATEST:
+        raise refused(f"{name} must be a whole number of Unix seconds")
+    return moment
+
+
 def _check_audience(claims: dict[str, Any], issuer: str) -> None:
     if "aud" not in claims:
         raise refused(f"aud is missing: it must be {issuer}")
-    match claims["aud"]:
-        case str(audience) | [str(audience)]:
-            if audience == issuer:
-                return
-            if audience == f"{issuer}/":
-                raise refused(f"aud must be {issuer}, without the slash at its end")
-            if audience.startswith(f"{issuer}/"):
-                raise refused(f"aud must be {issuer}, not the token endpoint")
-            raise refused(f"aud must be {issuer}")
-        case _:
-            raise refused(f"aud must be {issuer} alone")
+    audience = audience_of(claims)
+    if audience == issuer:
+        return
+    if audience is None:
+        raise refused(f"aud must be {issuer} alone")
+    if audience == f"{issuer}/":
+        raise refused(f"aud must be {issuer}, without the slash at its end")
+    if audience.startswith(f"{issuer}/"):
+        raise refused(f"aud must be {issuer}, not the token endpoint")
+    raise refused(f"aud must be {issuer}")
 
 
 def _check_times(claims: dict[str, Any], now: float) -> tuple[int, int]:
-    issued_at, expires_at = _second(claims, "iat"), _second(claims, "exp")
+    issued_at, expires_at = second(claims, "iat", refused), second(claims, "exp", refused)
     if issued_at > now + LEEWAY:
         raise refused("iat lies ahead: compare the clocks")
-    if "nbf" in claims and _second(claims, "nbf") > now + LEEWAY:
+    if "nbf" in claims and second(claims, "nbf", refused) > now + LEEWAY:
         raise refused("nbf lies ahead: compare the clocks")
     if expires_at <= issued_at:
         raise refused("exp must lie after iat")
@@ -159,15 +183,6 @@ def _check_times(claims: dict[str, Any], now: float) -> tuple[int, int]:
     if expires_at > max(now, issued_at) + LONGEST:
         raise refused(f"exp must lie {LONGEST} seconds ahead at most")
     return issued_at, expires_at
-
-
-def _second(claims: dict[str, Any], name: str) -> int:
-    if name not in claims:
-        raise refused(f"{name} is missing")
-    second = claims[name]
-    if type(second) is not int or not 0 <= second <= _LATEST:
-        raise refused(f"{name} must be a whole number of Unix seconds")
-    return second
 
 
 def _jti(claims: dict[str, Any]) -> str:

@@ -1,8 +1,8 @@
-"""The keys of clients: those in the registry, and those that clients publish at a `jwks_uri`."""
+"""The keys of clients and trusted issuers: in the registry, or published at a `jwks_uri`."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit
 
 import structlog
@@ -16,7 +16,26 @@ if TYPE_CHECKING:
     from ephemera_client.instant import Clock, Instant
     from ephemera_client.jwk import VerificationKey
     from ephemera_client.jwks import RemoteKeys
-    from ephemera_issuer.registry.entries import Client, ClientKey
+    from ephemera_issuer.registry.entries import ClientKey
+
+
+class KeyHolder(Protocol):
+    """A client or a trusted issuer: the same two places have its keys."""
+
+    @property
+    def id(self) -> str:
+        """Its name in the registry."""
+        ...
+
+    @property
+    def keys(self) -> tuple[ClientKey, ...]:
+        """Those in the registry."""
+        ...
+
+    @property
+    def jwks_uri(self) -> str | None:
+        """Where they are published, where they are not in the registry."""
+        ...
 
 
 def registered(keys: Collection[ClientKey], *, alg: str, kid: str | None) -> VerificationKey | None:
@@ -36,9 +55,11 @@ class ClientKeys:
         hosts: The hosts that may be asked, without ports; http is only for those of them that are
             loopback.
         clock: Tells how old a document is.
+        whose: What the holders are, for the log.
     """
 
-    def __init__(self, *, hosts: Collection[str], clock: Clock) -> None:
+    def __init__(self, *, hosts: Collection[str], clock: Clock, whose: str = "client") -> None:
+        self._whose = whose
         self._hosts = frozenset(hosts)
         self._loopback = frozenset(filter(is_loopback, hosts))
         self._clock = clock
@@ -47,11 +68,11 @@ class ClientKeys:
 
     async def find(
         self,
-        client: Client,
+        client: KeyHolder,
         *,
         alg: str,
         kid: str | None,
-        among: Mapping[str, Client],
+        among: Mapping[str, KeyHolder],
         now: Instant,
     ) -> VerificationKey | None:
         """Find the key of this algorithm that `kid` names, or None.
@@ -67,7 +88,7 @@ class ClientKeys:
         return key if key is not None and key.alg == alg else None
 
     async def _fetched(
-        self, client: str, uri: str, kid: str, among: Mapping[str, Client], now: Instant
+        self, client: str, uri: str, kid: str, among: Mapping[str, KeyHolder], now: Instant
     ) -> VerificationKey | None:
         if urlsplit(uri).hostname not in self._hosts:
             self._complain(client, uri, "EPHEMERA_JWKS_URI_HOSTS does not name its host")
@@ -82,7 +103,7 @@ class ClientKeys:
         self._complained.discard((client, uri))
         return key
 
-    def _source(self, client: str, uri: str, among: Mapping[str, Client]) -> RemoteKeys:
+    def _source(self, client: str, uri: str, among: Mapping[str, KeyHolder]) -> RemoteKeys:
         source = self._published.get((client, uri))
         if source is None:
             # With all that speaks HTTP, which an issuer without such clients need not load.
@@ -102,5 +123,8 @@ class ClientKeys:
         if (client, uri) not in self._complained:
             self._complained.add((client, uri))
             structlog.get_logger().warning(
-                "client_keys_unavailable", client=client, jwks_uri=uri, reason=reason
+                f"{self._whose}_keys_unavailable",
+                jwks_uri=uri,
+                reason=reason,
+                **{self._whose: client},
             )

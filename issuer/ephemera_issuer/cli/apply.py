@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from contextlib import closing
 from pathlib import Path  # noqa: TC003 - typer reads the annotations
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.text import Text
 
 from ephemera_issuer import database, recorded
 from ephemera_issuer.admin import documents
+from ephemera_issuer.cli.identities import phrase
 from ephemera_issuer.cli.output import Json, console, print_json
 from ephemera_issuer.errors import DatabaseMissing
 from ephemera_issuer.registry import application
@@ -154,5 +155,11 @@ def _word(name: str, value: object) -> str:
             return f"{value} s" if name == "max_lifetime" else str(value)
 
 
-def _item(item: str | Mapping[str, str]) -> str:
-    return item if isinstance(item, str) else f"{item['alg']} {item['kid']}"
+def _item(item: str | Mapping[str, Any]) -> str:
+    match item:
+        case str():
+            return item
+        case {"alg": alg, "kid": kid}:
+            return f"{alg} {kid}"
+        case _:
+            return phrase(item)

@@ -9,6 +9,7 @@ import typer
 
 from ephemera_issuer.admin.local import local_administration
 from ephemera_issuer.cli.administration import administration
+from ephemera_issuer.cli.identities import phrase
 from ephemera_issuer.cli.output import Json, print_json, print_table
 from ephemera_issuer.errors import IssuerError
 
@@ -148,4 +149,5 @@ def _credentials(client: dict[str, Any]) -> str:
     count = client["secrets"]
     words = [f"{count} secret{'' if count == 1 else 's'}"] if count else []
     words += [f"{key['alg']} {key['kid']}" for key in client["keys"]]
-    return ", ".join(words + [uri for uri in [client["jwks_uri"]] if uri]) or "none"
+    words += [uri for uri in [client["jwks_uri"]] if uri]
+    return ", ".join(words + [phrase(identity) for identity in client["identities"]]) or "none"

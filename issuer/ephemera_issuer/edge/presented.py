@@ -74,13 +74,17 @@ class PresentedToken:
         self, attempt: Attempt, authorization: list[bytes], body: bytes
     ) -> tuple[Client, str]:
         now = self._clock()
-        clients = fresh(self._snapshots, now).clients
+        snapshot = fresh(self._snapshots, now)
         parameters = form.parameters(body, _NAMES)
         if "token" not in parameters:
             raise RequestRefused("invalid_request", "token is missing")
         try:
             caller = await self._authentication.identify(
-                clients, authorization=authorization, parameters=parameters, now=now
+                snapshot.clients,
+                issuers=snapshot.issuers,
+                authorization=authorization,
+                parameters=parameters,
+                now=now,
             )
         except RequestRefused as error:
             self._limits.note(error, attempt.address, now.monotonic)

@@ -74,7 +74,10 @@ class TokenEndpoint:
                 await self._auditor.room()
             self._limits.admit(attempt.address, attempt.began.monotonic)
             authorization = credentials(scope["headers"])
-            proofs = [value for name, value in scope["headers"] if name == b"dpop"]
+            proofs = []
+            for name, value in scope["headers"]:
+                if name == b"dpop":
+                    proofs.append(value)
             body = await read(receive)
             if body is None:
                 return
@@ -114,7 +117,11 @@ class TokenEndpoint:
         request = form.parse(parameters)
         try:
             caller = await self._authentication.identify(
-                snapshot.clients, authorization=authorization, parameters=parameters, now=now
+                snapshot.clients,
+                issuers=snapshot.issuers,
+                authorization=authorization,
+                parameters=parameters,
+                now=now,
             )
         except RequestRefused as error:
             self._limits.note(error, attempt.address, now.monotonic)
@@ -133,9 +140,10 @@ class TokenEndpoint:
         self._limits.spend(client.id, request.number, now.monotonic)
         decision = decide(snapshot, client, request)
         require_settled(snapshot.revocations, decision, now.wall)
-        possession = self._proofs.check(proofs, required=decision.dpop_required, now=now)
-        # First the proof: where it is refused, no assertion is spent.
-        if possession is not None:
+        possession = None
+        if proofs or decision.dpop_required:
+            # First the proof: where it is refused, no assertion is spent.
+            possession = self._proofs.check(proofs, now=now)
             await self._spent.claim_proof(possession.claim, now, nonce=self._proofs.nonce(now))
         if caller.assertion is not None:
             await self._spent.claim(caller.assertion, now)

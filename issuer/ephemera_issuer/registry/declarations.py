@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from ephemera_issuer.registry.entries import ClientKey
+    from ephemera_issuer.registry.entries import ClientKey, Identity
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +53,20 @@ class AudienceDeclaration:
 
 
 @dataclass(frozen=True, slots=True)
+class IssuerDeclaration:
+    """An `[[issuers]]` entry. `keys` were read from `jwks_files`."""
+
+    id: str
+    jwks_files: tuple[Path, ...]
+    keys: tuple[ClientKey, ...]
+    jwks_uri: str | None
+    audience: str | None
+    max_lifetime: int
+    reusable: bool
+    place: Place
+
+
+@dataclass(frozen=True, slots=True)
 class ClientDeclaration:
     """A `[[clients]]` entry. With `secret`, one is generated where the client has none yet.
 
@@ -64,6 +78,7 @@ class ClientDeclaration:
     jwks_files: tuple[Path, ...]
     keys: tuple[ClientKey, ...]
     jwks_uri: str | None
+    identities: tuple[Identity, ...]
     disabled: bool | None
     place: Place
 
@@ -94,6 +109,7 @@ class Declarations:
     """All that one file or one directory of files declares; grants by (client, audience)."""
 
     audiences: Mapping[str, AudienceDeclaration]
+    issuers: Mapping[str, IssuerDeclaration]
     clients: Mapping[str, ClientDeclaration]
     grants: Mapping[tuple[str, str], GrantDeclaration]
     admins: Mapping[str, AdminDeclaration]

@@ -13,6 +13,7 @@ from ephemera_issuer.registry.entries import (
     Entry,
     Grant,
     Registry,
+    TrustedIssuer,
 )
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class Change(NamedTuple):
 
 
 class Difference(NamedTuple):
-    """What makes the registry match: audiences, clients, grants, admins, each in their order.
+    """What makes the registry match: audiences, issuers, clients, grants, admins, each in order.
 
     `without_secret` names the clients that must be given a first secret.
     """
@@ -61,6 +62,7 @@ def difference(declared: Declarations, registry: Registry, *, prune: bool) -> Di
     problems = [
         *_strangers(declared, wanted),
         *_crowded(declared, wanted),
+        *_untrusted(declared, wanted),
         *_dangling(declared, wanted),
         *_unadministered(declared, registry, wanted),
     ]
@@ -69,6 +71,7 @@ def difference(declared: Declarations, registry: Registry, *, prune: bool) -> Di
     return Difference(
         (
             *_changes(registry.audiences, wanted.audiences),
+            *_changes(registry.issuers, wanted.issuers),
             *_changes(registry.clients, wanted.clients),
             *_changes(registry.grants, wanted.grants),
             *_changes(registry.admins, wanted.admins),
@@ -92,6 +95,16 @@ def _wanted(declared: Declarations, registry: Registry, *, prune: bool) -> Regis
             audience.introspected_by,
             audience.dpop_required,
         )
+    issuers = {} if prune else dict(registry.issuers)
+    for issuer in declared.issuers.values():
+        issuers[issuer.id] = TrustedIssuer(
+            issuer.id,
+            issuer.max_lifetime,
+            issuer.reusable,
+            issuer.audience,
+            issuer.keys,
+            issuer.jwks_uri,
+        )
     clients = {} if prune else dict(registry.clients)
     for client in declared.clients.values():
         clients[client.id] = _client(client, registry.clients.get(client.id))
@@ -107,6 +120,7 @@ def _wanted(declared: Declarations, registry: Registry, *, prune: bool) -> Regis
         grants=grants,
         version=registry.version,
         admins=admins,
+        issuers=issuers,
     )
 
 
@@ -115,7 +129,9 @@ def _client(declared: ClientDeclaration, known: Client | None) -> Client:
     if declared.secret:
         hashes = (known.secret_hashes if known else ()) or (TO_BE_MADE,)
     disabled = _disabled(declared.disabled, known)
-    return Client(declared.id, hashes, disabled, declared.keys, declared.jwks_uri)
+    return Client(
+        declared.id, hashes, disabled, declared.keys, declared.jwks_uri, declared.identities
+    )
 
 
 def _disabled(declared: bool | None, known: Audience | Client | None) -> bool:  # noqa: FBT001 - a value, not a switch
@@ -171,6 +187,14 @@ def _somewhere(declared: Declarations) -> str:
         for declaration in kind.values():
             return declaration.place.file
     return "registry"
+
+
+def _untrusted(declared: Declarations, wanted: Registry) -> Iterator[Problem]:
+    """Identities of issuers that there will not be."""
+    for client in declared.clients.values():
+        unknown = sorted({one.issuer for one in client.identities} - wanted.issuers.keys())
+        if unknown:
+            yield client.place.problem("identities", f"there is no issuer {', '.join(unknown)}")
 
 
 def _dangling(declared: Declarations, wanted: Registry) -> Iterator[Problem]:

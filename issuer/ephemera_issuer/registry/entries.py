@@ -1,4 +1,4 @@
-"""The registry in memory: audiences, clients, the grants between them, and administrators."""
+"""The registry in memory: audiences, issuers, clients, grants between them, administrators."""
 
 from __future__ import annotations
 
@@ -59,11 +59,44 @@ class ClientKey:
 
 
 @dataclass(frozen=True, slots=True)
+class TrustedIssuer:
+    """Another issuer, whose tokens clients may prove themselves with (RFC 7523 §3).
+
+    `id` is the `iss` of its tokens, or `spiffe://` and a trust domain. Its keys are either `keys`
+    or what is found at `jwks_uri`. `audience` is what its tokens must name as theirs; None is this
+    issuer's identifier. A token may live for `max_lifetime` seconds, and be presented again and
+    again where `reusable` says so.
+    """
+
+    id: str
+    max_lifetime: int
+    reusable: bool
+    audience: str | None = None
+    keys: tuple[ClientKey, ...] = ()
+    jwks_uri: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What a trusted issuer's token must say to speak for a client.
+
+    `subject` is its `sub`, or with `prefix` what its `sub` begins with. Each of `claims` must be
+    there with just that value.
+    """
+
+    issuer: str
+    subject: str
+    prefix: bool = False
+    claims: tuple[tuple[str, str | int | bool], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Client:
     """A calling service.
 
     `secret_hashes` are SHA-256 digests, the oldest first. Its keys are either `keys` or what is
-    found at `jwks_uri`. A disabled client gets nothing, whatever it proves.
+    found at `jwks_uri`. Tokens of trusted issuers that fit one of `identities` speak for it too. A
+    disabled client gets nothing, whatever it proves.
     """
 
     id: str
@@ -71,6 +104,7 @@ class Client:
     disabled: bool
     keys: tuple[ClientKey, ...] = ()
     jwks_uri: str | None = None
+    identities: tuple[Identity, ...] = ()
 
     @property
     def credentials(self) -> int:
@@ -99,7 +133,7 @@ class Admin:
     keys: tuple[ClientKey, ...]
 
 
-Entry: TypeAlias = Audience | Client | Grant | Admin
+Entry: TypeAlias = Audience | TrustedIssuer | Client | Grant | Admin
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,3 +145,4 @@ class Registry:
     grants: Mapping[tuple[str, str], Grant]
     version: int
     admins: Mapping[str, Admin] = field(default_factory=dict)
+    issuers: Mapping[str, TrustedIssuer] = field(default_factory=dict)

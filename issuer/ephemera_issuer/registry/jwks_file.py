@@ -11,12 +11,15 @@ from ephemera_issuer.registry.entries import MOST_CREDENTIALS, ClientKey
 if TYPE_CHECKING:
     from pathlib import Path
 
+MOST_ISSUER_KEYS = 32
+"""Of a trusted issuer, which may publish keys of other workloads and times too."""
+
 _MOST_BYTES = 65_536
 _PRIVATE_PEM = b"PRIVATE KEY-----"
 
 
-def read_keys(path: Path) -> tuple[ClientKey, ...]:
-    """Read a JWK Set of one key, or of two where the client is rolling them.
+def read_keys(path: Path, *, most: int = MOST_CREDENTIALS) -> tuple[ClientKey, ...]:
+    """Read a JWK Set of one key, or of as many as `most` while they are being rolled.
 
     That they differ is not looked at here.
 
@@ -39,17 +42,17 @@ def read_keys(path: Path) -> tuple[ClientKey, ...]:
         document = strict_json(content)
     except ValueError as error:
         raise ValueError(f"is no JWK Set: {error}") from None
-    return parse_keys(document)
+    return parse_keys(document, most=most)
 
 
-def parse_keys(document: object) -> tuple[ClientKey, ...]:
+def parse_keys(document: object, *, most: int = MOST_CREDENTIALS) -> tuple[ClientKey, ...]:
     """Take the keys of a JWK Set, as `read_keys` does.
 
     Raises:
         ValueError: With a sentence for its author that quotes nothing of it.
     """
     keys: list[ClientKey] = []
-    for index, members in enumerate(_members(document)):
+    for index, members in enumerate(_members(document, most)):
         try:
             keys.append(ClientKey.parse(members))
         except JwkInvalid as error:
@@ -57,13 +60,12 @@ def parse_keys(document: object) -> tuple[ClientKey, ...]:
     return tuple(keys)
 
 
-def _members(document: object) -> list[dict[str, Any]]:
+def _members(document: object, most: int) -> list[dict[str, Any]]:
     keys = document.get("keys") if isinstance(document, dict) else None
     if not isinstance(keys, list) or not all(isinstance(key, dict) for key in keys):
         raise ValueError('is no JWK Set, which is {"keys": [...]}')
-    if not 1 <= len(keys) <= MOST_CREDENTIALS:
+    if not 1 <= len(keys) <= most:
         raise ValueError(
-            f"has {len(keys) or 'no'} keys: one is needed, and {MOST_CREDENTIALS} while they "
-            "are being rolled"
+            f"has {len(keys) or 'no'} keys: one is needed, and {most} while they are being rolled"
         )
     return keys

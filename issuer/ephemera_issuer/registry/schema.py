@@ -12,9 +12,11 @@ from ephemera_issuer.registry.declarations import (
     AudienceDeclaration,
     ClientDeclaration,
     GrantDeclaration,
+    IssuerDeclaration,
     Place,
 )
-from ephemera_issuer.registry.jwks_file import read_keys
+from ephemera_issuer.registry.entries import MOST_CREDENTIALS
+from ephemera_issuer.registry.jwks_file import MOST_ISSUER_KEYS, read_keys
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -55,8 +57,8 @@ def _binding(_: object, values: dict[str, Any], _place: Place) -> tuple[()]:
 
 def credential_problems(given: Collection[str], *, keys: str, place: Place) -> Iterator[Problem]:
     """What is wrong with the kinds of credential `given` to a client; `keys` names its own keys."""
-    if not {"secret", keys, "jwks_uri"} & set(given):
-        yield place.problem("", f"needs a credential: secret, {keys} or jwks_uri")
+    if not {"secret", keys, "jwks_uri", "identities"} & set(given):
+        yield place.problem("", f"needs a credential: secret, {keys}, jwks_uri or identities")
     if {keys, "jwks_uri"} <= set(given):
         yield place.problem("jwks_uri", f"cannot stand beside {keys}: keys come from one place")
 
@@ -75,14 +77,30 @@ def _credentials(
     yield from _keys(entry, values, place)
 
 
-def _keys(_entry: Mapping[str, object], values: dict[str, Any], place: Place) -> Iterator[Problem]:
+def _trusted(
+    entry: Mapping[str, object], values: dict[str, Any], place: Place
+) -> Iterator[Problem]:
+    """Read the keys of an issuer, which come from one source."""
+    if not entry.keys() & {"jwks_file", "jwks_uri"}:
+        yield place.problem("", "needs keys: jwks_file or jwks_uri")
+    if {"jwks_file", "jwks_uri"} <= entry.keys():
+        yield place.problem("jwks_uri", "cannot stand beside jwks_file: keys come from one place")
+    yield from _keys(entry, values, place, most=MOST_ISSUER_KEYS)
+
+
+def _keys(
+    _entry: Mapping[str, object],
+    values: dict[str, Any],
+    place: Place,
+    most: int = MOST_CREDENTIALS,
+) -> Iterator[Problem]:
     """Read the keys in the files that are named; their kids are different ones."""
     keys: list[ClientKey] = []
     folder = Path(place.file).parent
     names = values.pop("jwks_file", None) or ()
     for name in names:
         try:
-            keys += read_keys(folder / name)
+            keys += read_keys(folder / name, most=most)
         except ValueError as error:
             yield place.problem("jwks_file", f"{name}: {error}")
     yield from kid_problems(keys, name="jwks_file", place=place)
@@ -105,12 +123,26 @@ ENTRIES: Mapping[str, Entries] = {
         ("id",),
         _binding,
     ),
+    "issuers": Entries(
+        {
+            "id": Field(syntax.issuer_id, required=True),
+            "jwks_file": Field(syntax.file_names, default=()),
+            "jwks_uri": Field(syntax.jwks_uri),
+            "audience": Field(syntax.audience_text),
+            "max_lifetime": Field(syntax.long_lifetime, default=syntax.DAY),
+            "reusable": Field(syntax.flag, default=False),
+        },
+        IssuerDeclaration,
+        ("id",),
+        _trusted,
+    ),
     "clients": Entries(
         {
             "id": Field(syntax.client_id, required=True),
             "secret": Field(syntax.secret, default=False),
             "jwks_file": Field(syntax.file_names, default=()),
             "jwks_uri": Field(syntax.jwks_uri),
+            "identities": Field(syntax.identities, default=()),
             "disabled": Field(syntax.flag),
         },
         ClientDeclaration,

@@ -17,9 +17,11 @@ from ephemera_issuer.registry.entries import (
     ClientKey,
     Entry,
     Grant,
+    Identity,
     Registry,
+    TrustedIssuer,
 )
-from ephemera_issuer.registry.tables import admins, audiences, clients, grants, state
+from ephemera_issuer.registry.tables import admins, audiences, clients, grants, issuers, state
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -52,6 +54,7 @@ def read_registry(connection: Connection, known: Registry | None = None) -> Regi
         grants=_merge(connection, grants, known.grants, known.version, _grant),
         admins=_merge(connection, admins, known.admins, known.version, _admin),
         version=version,
+        issuers=_merge(connection, issuers, known.issuers, known.version, _issuer),
     )
 
 
@@ -68,7 +71,7 @@ def write_changes(connection: Connection, changes: Iterable[Change]) -> int:
         removed = change.action == "remove"
         columns |= {"removed": removed, "version": version}
         if removed and isinstance(change.entry, Client):
-            columns |= {"secret_hashes": "", "jwks": "", "jwks_uri": None}
+            columns |= {"secret_hashes": "", "jwks": "", "jwks_uri": None, "identities": ""}
         if removed and isinstance(change.entry, Admin):
             columns |= {"jwks": ""}
         # A removed entry may come back, so even a new one may have its row already.
@@ -106,13 +109,41 @@ def _audience(row: Row[Any]) -> tuple[str, Audience]:
     )
 
 
+def _issuer(row: Row[Any]) -> tuple[str, TrustedIssuer]:
+    try:
+        keys = _keys(row.jwks)
+    except (JwkInvalid, ValueError) as error:
+        raise DatabaseUnusable(f"issuer {row.id} has a damaged key: {error}") from error
+    return row.id, TrustedIssuer(
+        row.id, row.max_lifetime, row.reusable, row.audience, keys, row.jwks_uri
+    )
+
+
 def _client(row: Row[Any]) -> tuple[str, Client]:
     try:
         hashes = tuple(bytes.fromhex(digest) for digest in row.secret_hashes.split())
         keys = _keys(row.jwks)
-    except (JwkInvalid, ValueError) as error:
+        identities = tuple(_identity(line) for line in row.identities.splitlines())
+    except (JwkInvalid, ValueError, LookupError, TypeError) as error:
         raise DatabaseUnusable(f"client {row.id} has a damaged credential: {error}") from error
-    return row.id, Client(row.id, hashes, row.disabled, keys, row.jwks_uri)
+    return row.id, Client(row.id, hashes, row.disabled, keys, row.jwks_uri, identities)
+
+
+def _identity(line: str) -> Identity:
+    members = json.loads(line)
+    claims = tuple((name, value) for name, value in members["claims"].items())
+    return Identity(members["issuer"], members["subject"], members["prefix"], claims)
+
+
+def _line(identity: Identity) -> str:
+    return json.dumps(
+        {
+            "issuer": identity.issuer,
+            "subject": identity.subject,
+            "prefix": identity.prefix,
+            "claims": dict(identity.claims),
+        }
+    )
 
 
 def _admin(row: Row[Any]) -> tuple[str, Admin]:
@@ -144,12 +175,22 @@ def row(entry: Entry) -> tuple[Table, dict[str, str], dict[str, Any]]:
                 "disabled": entry.disabled,
             }
             return audiences, {"id": entry.id}, columns
+        case TrustedIssuer():
+            columns = {
+                "jwks": "\n".join(key.text for key in entry.keys),
+                "jwks_uri": entry.jwks_uri,
+                "audience": entry.audience,
+                "max_lifetime": entry.max_lifetime,
+                "reusable": entry.reusable,
+            }
+            return issuers, {"id": entry.id}, columns
         case Client():
             digests = " ".join(digest.hex() for digest in entry.secret_hashes)
             columns = {
                 "secret_hashes": digests,
                 "jwks": "\n".join(key.text for key in entry.keys),
                 "jwks_uri": entry.jwks_uri,
+                "identities": "\n".join(_line(identity) for identity in entry.identities),
                 "disabled": entry.disabled,
             }
             return clients, {"id": entry.id}, columns

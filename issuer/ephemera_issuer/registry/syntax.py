@@ -9,6 +9,7 @@ import re
 
 from ephemera_issuer.form import MINIMUM_LIFETIME
 from ephemera_issuer.policy import MAXIMUM_LIFETIME
+from ephemera_issuer.registry.entries import Identity
 from ephemera_issuer.settings import is_loopback
 
 _LONGEST_AUDIENCE = 255
@@ -26,6 +27,20 @@ _JWKS_URI = re.compile(
 _LARGEST_PORT = 65535
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 _DURATION = re.compile(r"([0-9]{1,6})(s|m)")
+_LONG_DURATION = re.compile(r"([0-9]{1,6})(s|m|h|d)")
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+DAY = 86400
+_LONGEST_FOREIGN = 366 * DAY
+_ISSUER = re.compile(
+    r"https?://(?:[a-z0-9](?:[a-z0-9._-]{0,251}[a-z0-9])?|\[[0-9a-f:.]{2,45}\])"
+    r"(?::[1-9][0-9]{0,4})?(?:/[A-Za-z0-9._~!$&'()*+,;=:@%/-]*)?"
+    r"|spiffe://[a-z0-9._-]{1,255}"
+)
+_LONGEST_TEXT = 1024
+_MOST_IDENTITIES = 16
+_MOST_CLAIMS = 16
+_TAKEN = frozenset({"iss", "sub", "aud", "exp", "iat", "nbf", "jti"})
+_LARGEST_INTEGER = 2**53
 
 
 def audience_id(value: object) -> str:
@@ -139,6 +154,79 @@ def jwks_uri(value: object) -> str:
     if url["scheme"] == "http" and not is_loopback(url["host"].strip("[]")):
         raise ValueError("must be https; http is for loopback only")
     return text
+
+
+def issuer_id(value: object) -> str:
+    """The `iss` of another issuer's tokens, or `spiffe://` and a trust domain."""
+    text = _text(value)
+    if not _ISSUER.fullmatch(text) or len(text) > _LONGEST_TEXT:
+        raise ValueError(
+            "must be what its tokens say in iss, such as https://gitlab.internal, "
+            "or a trust domain such as spiffe://cluster.internal"
+        )
+    host = text.partition("://")[2].partition("/")[0]
+    if text.startswith("http:") and not is_loopback(re.sub(r":[0-9]+$", "", host).strip("[]")):
+        raise ValueError("must be https; http is for loopback only")
+    return text
+
+
+def audience_text(value: object) -> str:
+    """What another issuer's tokens name as their audience."""
+    text = _text(value)
+    if not 0 < len(text) <= _LONGEST_TEXT or not text.isprintable():
+        raise ValueError(f"must be printable, and {_LONGEST_TEXT} characters at most")
+    return text
+
+
+def long_lifetime(value: object) -> int:
+    """Seconds: a whole number, or a string such as "10m", "24h" or "366d"."""
+    seconds = value if type(value) is int else None
+    if isinstance(value, str) and (duration := _LONG_DURATION.fullmatch(value)):
+        seconds = int(duration[1]) * _SECONDS[duration[2]]
+    if seconds is None:
+        raise ValueError('must be a duration such as "10m", "24h" or 3600')
+    if not MINIMUM_LIFETIME <= seconds <= _LONGEST_FOREIGN:
+        raise ValueError(f"must be from {MINIMUM_LIFETIME} seconds to 366 days")
+    return seconds
+
+
+def identities(value: object) -> tuple[Identity, ...]:
+    """Whom tokens of trusted issuers must speak of: tables of issuer, subject and claims."""
+    if not isinstance(value, list) or not 0 < len(value) <= _MOST_IDENTITIES:
+        raise ValueError(
+            f"must be 1 to {_MOST_IDENTITIES} tables, such as "
+            '[{ issuer = "https://gitlab.internal", subject = "project:orders" }]'
+        )
+    found = tuple(_identity(one) for one in value)
+    if len(set(found)) < len(found):
+        raise ValueError("one is there twice")
+    return found
+
+
+def _identity(value: object) -> Identity:
+    keys = {"issuer", "subject", "subject_prefix", "claims"}
+    if not isinstance(value, dict) or not value.keys() <= keys or "issuer" not in value:
+        raise ValueError("each must have issuer, subject or subject_prefix, and perhaps claims")
+    if ("subject" in value) == ("subject_prefix" in value):
+        raise ValueError("each must have either subject or subject_prefix")
+    prefix = "subject_prefix" in value
+    subject = _text(value["subject_prefix" if prefix else "subject"])
+    if not 0 < len(subject) <= _LONGEST_TEXT or not subject.isprintable():
+        raise ValueError(f"subject must be printable, and {_LONGEST_TEXT} characters at most")
+    if prefix and subject[-1].isalnum():
+        # `repo:acme/orders` would let `repo:acme/orders-of-somebody-else` in.
+        raise ValueError("subject_prefix must end with what separates parts, such as / or :")
+    claims = value.get("claims", {})
+    if not isinstance(claims, dict) or len(claims) > _MOST_CLAIMS:
+        raise ValueError(f"claims must be a table of {_MOST_CLAIMS} names and values at most")
+    for name, wanted in claims.items():
+        if name in _TAKEN:
+            raise ValueError(f"claims must not name {name}, which is checked anyway")
+        if not isinstance(wanted, str | int) or (
+            abs(wanted) > _LARGEST_INTEGER if isinstance(wanted, int) else not wanted
+        ):
+            raise ValueError(f"the claim {name} must be a string, a whole number, true or false")
+    return Identity(issuer_id(value["issuer"]), subject, prefix, tuple(sorted(claims.items())))
 
 
 def clients(value: object) -> frozenset[str]:

@@ -4,7 +4,8 @@
 sealed for, and the epoch and last sequence number of the revocations. Every registry row carries
 the registry version that last changed it, and a removed entry stays as a row marked so: what
 happened after a version is then one comparison.
-Scopes, clients and digests (hexadecimal) are words separated by single spaces, JWKs are lines.
+Scopes, clients and digests (hexadecimal) are words separated by single spaces, JWKs and identities
+(JSON) are lines.
 Times are Unix seconds.
 Of the signing keys only the active and the pending one have their private half, sealed.
 A revocation has a `jti`, a `cut_off` or a `kid`; its `expires_at` is when all that it revokes has
@@ -68,6 +69,19 @@ audiences = Table(
     Column("version", _Number, nullable=False, index=True),
 )
 
+issuers = Table(
+    "issuers",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("jwks", Text, nullable=False),
+    Column("jwks_uri", Text, nullable=True),
+    Column("audience", Text, nullable=True),
+    Column("max_lifetime", Integer, nullable=False),
+    Column("reusable", Boolean, nullable=False),
+    Column("removed", Boolean, nullable=False),
+    Column("version", _Number, nullable=False, index=True),
+)
+
 clients = Table(
     "clients",
     metadata,
@@ -75,6 +89,7 @@ clients = Table(
     Column("secret_hashes", Text, nullable=False),
     Column("jwks", Text, nullable=False, server_default=""),
     Column("jwks_uri", Text, nullable=True),
+    Column("identities", Text, nullable=False, server_default=""),
     Column("disabled", Boolean, nullable=False),
     Column("removed", Boolean, nullable=False),
     Column("version", _Number, nullable=False, index=True),

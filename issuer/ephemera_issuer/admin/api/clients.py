@@ -24,7 +24,7 @@ from ephemera_issuer.admin.api.registry import (
     require,
     told,
 )
-from ephemera_issuer.admin.api.rules import PLACE, Flag, Jwks, JwksUri, Secret
+from ephemera_issuer.admin.api.rules import PLACE, Flag, Identities, Jwks, JwksUri, Secret
 from ephemera_issuer.registry import syntax
 from ephemera_issuer.registry.clients import disabling
 from ephemera_issuer.registry.declarations import ClientDeclaration
@@ -43,6 +43,8 @@ class ClientBody(Body):
     """One is made where the client has none yet, and is in the answer, once."""
     jwks: Jwks = ()
     jwks_uri: JwksUri = None
+    identities: Identities = ()
+    """Of trusted issuers, which files that are applied locally declare."""
     disabled: Flag = None
     """Left as it is where it is not said."""
 
@@ -60,6 +62,15 @@ class Key(Answering):
     alg: str
 
 
+class IdentityDocument(Answering):
+    """Whom tokens of a trusted issuer must speak of: `subject`, or with `prefix` how it begins."""
+
+    issuer: str
+    subject: str
+    prefix: bool
+    claims: dict[str, str | int | bool]
+
+
 class ClientDocument(Answering):
     """A client; of its secrets only how many there are."""
 
@@ -68,6 +79,7 @@ class ClientDocument(Answering):
     secrets: int
     keys: list[Key]
     jwks_uri: str | None
+    identities: list[IdentityDocument]
 
 
 class ClientPage(Answering):
@@ -112,6 +124,7 @@ def _put(call: Call) -> Answer:
         jwks_files=(),
         keys=body.jwks,
         jwks_uri=body.jwks_uri,
+        identities=body.identities,
         disabled=body.disabled,
         place=PLACE,
     )

@@ -72,6 +72,29 @@ Lifetime = _rule(
 Flag = _rule(syntax.flag, {"type": "boolean"})
 Clients = _rule(syntax.clients, {"type": "array", "items": CLIENT_ID, "uniqueItems": True})
 Binding = _rule(syntax.dpop, {"enum": ["required", "optional"]})
+Identities = _rule(
+    syntax.identities,
+    {
+        "type": "array",
+        "minItems": 1,
+        "maxItems": 16,
+        "uniqueItems": True,
+        "items": {
+            "type": "object",
+            "required": ["issuer"],
+            "properties": {
+                "issuer": {"type": "string", "pattern": "^(https?|spiffe)://"},
+                "subject": {"type": "string", "minLength": 1, "maxLength": 1024},
+                "subject_prefix": {"type": "string", "minLength": 1, "maxLength": 1024},
+                "claims": {
+                    "type": "object",
+                    "additionalProperties": {"type": ["string", "integer", "boolean"]},
+                },
+            },
+            "additionalProperties": False,
+        },
+    },
+)
 Secret = _rule(syntax.secret, {"const": "generate"})
 JwksUri = _rule(syntax.jwks_uri, {"type": "string", "maxLength": 1024, "pattern": "^https?://"})
 Jwk = _rule(_jwk, JWK)
