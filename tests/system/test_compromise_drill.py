@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 from system.drilling import AFTER, BEFORE, drill, load
 from system.revoking import REFUSED, audience_of, kid_of
+
+from ephemera_issuer.rotation import require_ring
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -14,12 +15,13 @@ if TYPE_CHECKING:
     from issuer.fixtures_postgresql import PostgresServer
     from system.drilling import Drill
 
-TRIALS = 3
+TRIALS = 2
 
 
 def states(drilled: Drill) -> dict[str, str]:
-    listed = json.loads(drilled.types("ephemera keys list --json"))["keys"]
-    return {key["kid"]: key["state"] for key in listed}
+    with drilled.running.database.read() as connection:
+        ring = require_ring(connection).ring
+    return {record.kid: record.state.value for record in ring.records}
 
 
 def test_after_the_drill_nothing_of_the_thief_is_accepted_and_callers_have_noticed_nothing(
