@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from ephemera_issuer.admin import documents
@@ -192,9 +193,7 @@ def told(call: Call, done: Applied) -> dict[str, Any]:
 
 def declaring(**kinds: Mapping[Any, Any]) -> Declarations:
     """Declare what is given, and nothing else."""
-    nothing: dict[str, Mapping[Any, Any]] = {
-        name: {} for name in ("audiences", "clients", "grants", "admins")
-    }
+    nothing: dict[str, Mapping[Any, Any]] = {kind.name: {} for kind in fields(Declarations)}
     return Declarations(**nothing | kinds)
 
 
