@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from client.fixtures_feeding import Feeding, cut_off, document, feeding, jti
 from client.fixtures_publishing import FEED, publishing
-from client.fixtures_requesting import Reply, talking
+from client.fixtures_requesting import PLAYING_FOR_TIME, Reply, talking
 from client.fixtures_verifying import (
     NOW,
     ManualClock,
@@ -204,25 +204,7 @@ def test_an_answer_kept_from_an_earlier_epoch_does_not_bring_it_back() -> None:
         assert_refused(raw, TokenRevoked, by=verifier)
 
 
-def _drip(peer: socket.socket) -> None:
-    peer.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
-    for _ in range(500):
-        peer.sendall(b" ")
-        threading.Event().wait(0.02)
-
-
-def _endless_header(peer: socket.socket) -> None:
-    peer.sendall(b"HTTP/1.1 200 OK\r\nX: ")
-    for _ in range(10_000):
-        peer.sendall(b"x" * 10_000)
-
-
-def _no_answer(peer: socket.socket) -> None:
-    peer.recv(10_000)
-    peer.recv(10_000)
-
-
-@pytest.mark.parametrize("script", [_drip, _endless_header, _no_answer])
+@pytest.mark.parametrize("script", PLAYING_FOR_TIME)
 def test_a_server_that_plays_for_time_gets_no_more_than_the_deadline(
     script: Callable[[socket.socket], None],
 ) -> None:

@@ -3,14 +3,13 @@
 import gzip
 import json
 import socket
-import threading
 import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from client.fixtures_publishing import METADATA, jwks_of, publishing
-from client.fixtures_requesting import Reply, talking
+from client.fixtures_requesting import PLAYING_FOR_TIME, Reply, talking
 from client.fixtures_verifying import (
     ManualClock,
     SigningKey,
@@ -168,25 +167,7 @@ def test_keys_are_not_taken_from_metadata_that_names_another_issuer() -> None:
         assert not publisher.loads
 
 
-def _drip(peer: socket.socket) -> None:
-    peer.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
-    for _ in range(100):
-        peer.sendall(b" ")
-        threading.Event().wait(0.02)
-
-
-def _endless_header(peer: socket.socket) -> None:
-    peer.sendall(b"HTTP/1.1 200 OK\r\nX: ")
-    for _ in range(10_000):
-        peer.sendall(b"x" * 10_000)
-
-
-def _no_answer(peer: socket.socket) -> None:
-    peer.recv(10_000)
-    peer.recv(10_000)
-
-
-@pytest.mark.parametrize("script", [_drip, _endless_header, _no_answer])
+@pytest.mark.parametrize("script", PLAYING_FOR_TIME)
 def test_a_server_that_plays_for_time_gets_no_more_than_the_deadline(
     script: Callable[[socket.socket], None],
 ) -> None:

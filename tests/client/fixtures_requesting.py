@@ -135,6 +135,28 @@ def talking(script: Callable[[socket.socket], None]) -> Iterator[str]:
         thread.join()
 
 
+def _drip(peer: socket.socket) -> None:
+    peer.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
+    for _ in range(500):
+        peer.sendall(b" ")
+        threading.Event().wait(0.02)
+
+
+def _endless_header(peer: socket.socket) -> None:
+    peer.sendall(b"HTTP/1.1 200 OK\r\nX: ")
+    for _ in range(10_000):
+        peer.sendall(b"x" * 10_000)
+
+
+def _no_answer(peer: socket.socket) -> None:
+    peer.recv(10_000)
+    peer.recv(10_000)
+
+
+PLAYING_FOR_TIME = [_drip, _endless_header, _no_answer]
+"""Scripts of a server that keeps a caller waiting, each in another way."""
+
+
 def closed_port() -> int:
     """Return a port where nothing listens."""
     with socket.create_server(("127.0.0.1", 0)) as listener:

@@ -24,6 +24,11 @@ if TYPE_CHECKING:
 _PORTS = {"uvicorn": "API_PORT", "tls_in_front": "TLS_PORT", "ephemera serve": "ISSUER_PORT"}
 
 
+def without_settings() -> dict[str, str]:
+    """The environment, without any setting of ours."""
+    return {name: value for name, value in os.environ.items() if "EPHEMERA" not in name}
+
+
 @contextmanager
 def serving(app: ASGIApp, door: socket.socket) -> Iterator[None]:
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="off"))

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from typing import TYPE_CHECKING
 
 import pytest
 from docs.pages import ROOT, blocks
-from docs.running import shell
+from docs.running import shell, without_settings
 
 from ephemera_issuer.admin.api import OPERATIONS
 from ephemera_issuer.admin.api.openapi import document
@@ -28,7 +27,7 @@ PRIVATE = re.compile(r"private listener on (http://[0-9.:]+)")
 
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
-    inherited = {name: value for name, value in os.environ.items() if "EPHEMERA" not in name}
+    inherited = without_settings()
     return inherited | {
         "EPHEMERA_DATABASE_URL": f"sqlite:///{tmp_path / 'ephemera.db'}",
         "EPHEMERA_LISTEN": "127.0.0.1:0",

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 from client.fixtures_authority import Authority
 from docs.pages import ROOT, blocks
-from docs.running import shell
+from docs.running import shell, without_settings
 from issuer.fixtures_postgresql import PASSWORD
 from issuer.fixtures_registry import WHOLE
 
@@ -58,7 +58,7 @@ def environment(folder: Path) -> dict[str, str]:
             f"sys.exit(stand_ins.{name.replace('-', '_')}(sys.argv[1:]))\n"
         )
         program.chmod(0o755)
-    kept = {name: value for name, value in os.environ.items() if "EPHEMERA" not in name}
+    kept = without_settings()
     return kept | {
         "PYTHONPATH": f"{ROOT / 'tests'}:{os.environ.get('PYTHONPATH', '')}",
         "STAND_INS": str(folder / "stand-ins.json"),

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
 import socket
 from typing import TYPE_CHECKING
 
 import pytest
 from docs.pages import ROOT, blocks
-from docs.running import run, serving, shell
+from docs.running import run, serving, shell, without_settings
 from system.running import run_issuer
 
 if TYPE_CHECKING:
@@ -46,7 +45,7 @@ def environment() -> dict[str, str]:
     """A shell on a machine where two ports are free."""
     with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("", 0)) as other:
         ports = [str(listener.getsockname()[1]) for listener in (one, other)]
-    inherited = {name: value for name, value in os.environ.items() if "EPHEMERA" not in name}
+    inherited = without_settings()
     return inherited | {
         "ISSUER_PORT": ports[0],
         "API_PORT": ports[1],

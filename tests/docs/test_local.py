@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import signal
 import socket
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, get_args
 
 import pytest
 from docs.pages import ROOT, blocks
-from docs.running import shell
+from docs.running import shell, without_settings
 
 from ephemera_client.failure import FailureCode
 
@@ -145,7 +144,7 @@ def environment() -> dict[str, str]:
     """A shell on a machine where two ports are free."""
     with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("", 0)) as other:
         ports = [str(listener.getsockname()[1]) for listener in (one, other)]
-    inherited = {name: value for name, value in os.environ.items() if "EPHEMERA" not in name}
+    inherited = without_settings()
     return inherited | {
         "ISSUER_PORT": ports[0],
         "TLS_PORT": ports[1],

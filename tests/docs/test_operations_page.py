@@ -5,13 +5,12 @@ Those two are in tests/system: test_compromise_drill.py and test_upgrade.py.
 
 from __future__ import annotations
 
-import os
 import re
 from typing import TYPE_CHECKING
 
 from deploy.command_lines import DEPLOY
 from docs.pages import ROOT, blocks
-from docs.running import shell
+from docs.running import shell, without_settings
 from issuer.fixtures_registry import WHOLE
 
 from ephemera_issuer.database.postgresql import CONNECTIONS
@@ -26,7 +25,7 @@ BACKUP, CLIENT = (blocks(PAGE, "sh")[number] for number in (1, -1))
 
 
 def test_a_backup_is_taken_and_a_client_stopped_as_the_page_says(tmp_path: Path) -> None:
-    inherited = {name: value for name, value in os.environ.items() if "EPHEMERA" not in name}
+    inherited = without_settings()
     environment = inherited | {"EPHEMERA_DATABASE_URL": f"sqlite:///{tmp_path / 'ephemera.db'}"}
     (tmp_path / "registry.toml").write_text(WHOLE)
     commands = f"ephemera apply registry.toml --secrets-dir secrets\n{BACKUP}{CLIENT}"

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 from typing import TYPE_CHECKING
 
 import pytest
 from docs.pages import blocks
-from docs.running import shell
+from docs.running import shell, without_settings
 
 from ephemera_client import ClientRefused, ClientSecret, PrivateKeyJWT, TokenClient
 from ephemera_issuer.demo.process import Service
@@ -28,7 +27,7 @@ BY_KEY = 'jwks_file = "orders.jwks.json"\n'
 
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
-    inherited = {name: value for name, value in os.environ.items() if "EPHEMERA" not in name}
+    inherited = without_settings()
     return inherited | {
         "EPHEMERA_DATABASE_URL": f"sqlite:///{tmp_path / 'ephemera.db'}",
         "EPHEMERA_LISTEN": "127.0.0.1:0",

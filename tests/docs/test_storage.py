@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 import pytest
 from docs.pages import blocks
-from docs.running import shell
+from docs.running import shell, without_settings
 from issuer.fixtures_registry import WHOLE
 
 from ephemera_issuer.demo.process import Service
@@ -22,7 +21,7 @@ START, BACKUP, DRILL = blocks("docs/storage.md", "sh")
 
 @pytest.fixture
 def environment(tmp_path: Path, postgres: PostgresServer) -> dict[str, str]:
-    inherited = {name: value for name, value in os.environ.items() if "EPHEMERA" not in name}
+    inherited = without_settings()
     return inherited | {
         "EPHEMERA_DATABASE_URL": postgres.new(),
         "EPHEMERA_SEALING_KEY_FILE": str(tmp_path / "sealing-key"),

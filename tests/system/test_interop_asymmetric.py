@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import requests
 from joserfc.jwk import ECKey, KeySet, OKPKey, RSAKey
+from system.oidc_provider import SECRET, running_oidc_provider
 from system.running import run_issuer
 
 from ephemera_client import ForeignVerifier, SingleProcessReplayCache, TokenReplayed
@@ -100,24 +100,8 @@ def test_an_oauth_client_gets_a_token_with_private_key_jwt_through_discovery(
 
 @pytest.fixture
 def oidc_provider() -> Iterator[str]:
-    with subprocess.Popen(
-        ["node", str(INTEROP / "oidc-provider.mjs")]
-        + [AUDIENCE, "invoices:read", "orders", "a-secret-of-another-issuer-entirely"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        env=os.environ | {"NODE_ENV": "test"},
-    ) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        for line in process.stdout:
-            if "listening on" in line:
-                yield line.rpartition(" ")[2].strip(")\n")
-                break
-        else:
-            pytest.fail("oidc-provider did not start")
-        process.stdin.close()
+    with running_oidc_provider(audience=AUDIENCE, scope="invoices:read", client="orders") as url:
+        yield url
 
 
 def test_a_token_of_oidc_provider_is_verified_by_a_foreign_verifier_once(
@@ -138,7 +122,7 @@ def test_a_token_of_oidc_provider_is_verified_by_a_foreign_verifier_once(
             "resource": AUDIENCE,
             "scope": "invoices:read",
         },
-        auth=("orders", "a-secret-of-another-issuer-entirely"),
+        auth=("orders", SECRET),
         timeout=10,
     )
     raw = answer.json()["access_token"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import socket
 import subprocess
 import time
@@ -20,6 +19,7 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.responses import JSONResponse
 from starlette.routing import Route
+from system.oidc_provider import SECRET, running_oidc_provider
 from system.running import run_issuer
 
 from ephemera_client import (
@@ -48,7 +48,6 @@ if TYPE_CHECKING:
 INTEROP = Path(__file__).parent.parent / "interop"
 AUDIENCE = "https://billing.internal"
 SCOPE = "invoices:read"
-OTHER_SECRET = "a-secret-of-another-issuer-entirely"
 
 
 @pytest.fixture(scope="module", params=["off", "required"])
@@ -151,23 +150,8 @@ def test_our_own_caller_does_the_same(issuer: Issuer, api: str) -> None:
 
 @pytest.fixture
 def oidc_provider() -> Iterator[str]:
-    with subprocess.Popen(
-        ["node", str(INTEROP / "oidc-provider.mjs"), AUDIENCE, SCOPE, "orders", OTHER_SECRET],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        env=os.environ | {"NODE_ENV": "test"},
-    ) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        for line in process.stdout:
-            if "listening on" in line:
-                yield line.rpartition(" ")[2].strip(")\n")
-                break
-        else:
-            pytest.fail("oidc-provider did not start")
-        process.stdin.close()
+    with running_oidc_provider(audience=AUDIENCE, scope=SCOPE, client="orders") as url:
+        yield url
 
 
 def test_a_bound_token_of_oidc_provider_is_refused_without_its_proof(oidc_provider: str) -> None:
@@ -177,7 +161,7 @@ def test_a_bound_token_of_oidc_provider_is_refused_without_its_proof(oidc_provid
         url,
         data={"grant_type": "client_credentials", "resource": AUDIENCE, "scope": SCOPE},
         headers={"DPoP": key.proof("POST", url, token=None, nonce=None, now=time.time())},
-        auth=("orders", OTHER_SECRET),
+        auth=("orders", SECRET),
         timeout=10,
     )
     assert answer.json()["token_type"] == "DPoP"

@@ -30,6 +30,21 @@ def moment(seconds: float | None) -> str | None:
     return f"{datetime.fromtimestamp(int(seconds), UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
+def unix_seconds(text: str) -> float:
+    """Read a time that somebody wrote (RFC 3339), to Unix seconds.
+
+    Raises:
+        ValueError: It is none, or does not say in which zone. The message says what it must be.
+    """
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        time = None
+    if time is None or time.tzinfo is None:
+        raise ValueError("must be a time with its zone, such as 2026-01-31T12:00:00Z")
+    return time.timestamp()
+
+
 def second(seconds: float) -> str | None:
     """The first whole second from then on."""
     return moment(math.ceil(seconds))

@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import sys
 import threading
-from datetime import datetime
 from pathlib import Path  # noqa: TC003 - typer reads the annotations
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ephemera_issuer.admin.documents import moment
+from ephemera_issuer.admin.documents import moment, unix_seconds
 from ephemera_issuer.audit.opening import opened_source
 from ephemera_issuer.audit.record import jti_digest
 from ephemera_issuer.audit.search import Tail, Wanted
@@ -173,14 +172,9 @@ def _time(text: str | None, option: str) -> float | None:
     if text is None:
         return None
     try:
-        time = datetime.fromisoformat(text)
-    except ValueError:
-        time = None
-    if time is None or time.tzinfo is None:
-        raise typer.BadParameter(
-            "must be a time with its zone, such as 2026-01-31T12:00:00Z", param_hint=option
-        )
-    return time.timestamp()
+        return unix_seconds(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint=option) from None
 
 
 def _print(found: Found, *, as_json: bool) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ephemera_issuer.admin.documents import unix_seconds
 from ephemera_issuer.cli.administration import administration
 from ephemera_issuer.cli.clients import known_clients
 from ephemera_issuer.cli.output import Json, print_json
@@ -117,12 +118,6 @@ def _key(document: Document) -> str:
 
 def _last_second_before(text: str) -> int:
     try:
-        time = datetime.fromisoformat(text)
-    except ValueError:
-        time = None
-    if time is None or time.tzinfo is None:
-        raise typer.BadParameter(
-            "must be a time with its zone, such as 2026-01-31T12:00:00Z",
-            param_hint="--issued-before",
-        )
-    return math.ceil(time.timestamp()) - 1
+        return math.ceil(unix_seconds(text)) - 1
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--issued-before") from None

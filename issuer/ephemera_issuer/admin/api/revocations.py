@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from pydantic import ConfigDict, PlainValidator, RootModel, WithJsonSchema, model_validator
@@ -12,7 +11,7 @@ from ephemera_issuer.admin.api.call import Answer, Answering, Body, Operation, T
 from ephemera_issuer.admin.api.lists import Paged, cursor, read_cursor
 from ephemera_issuer.admin.api.problems import malformed
 from ephemera_issuer.admin.api.rules import AudienceId, ClientId
-from ephemera_issuer.admin.documents import moment
+from ephemera_issuer.admin.documents import moment, unix_seconds
 from ephemera_issuer.admin.revoking import LONGEST_JTI, revoke_many, revoke_one
 from ephemera_issuer.revocation.entries import CutOff, RevokedKey, RevokedToken
 from ephemera_issuer.revocation.store import list_revocations
@@ -29,13 +28,7 @@ def _jti(value: object) -> str:
 
 
 def _time(value: object) -> float:
-    try:
-        time = datetime.fromisoformat(value) if isinstance(value, str) else None
-        if time is not None and time.tzinfo is not None:
-            return time.timestamp()
-    except (ValueError, OverflowError):
-        pass
-    raise ValueError("must be a time with its zone, such as 2026-01-31T12:00:00Z")
+    return unix_seconds(value if isinstance(value, str) else "")
 
 
 Jti = Annotated[
