@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import subprocess
 import tomllib
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from docs.pages import PAGES, ROOT, blocks, links
+from docs.pages import PAGES, ROOT, anchors, blocks, headings, links
 from docs.running import run, serving, shell
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -20,6 +21,7 @@ from system.running import Issuer, run_issuer
 
 from ephemera_client import access_token
 from ephemera_issuer.demo.story import REGISTRY
+from ephemera_issuer.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -167,7 +169,34 @@ def test_no_page_has_a_block_that_no_test_runs() -> None:
             assert len(blocks(name, language)) == run_by_tests.get((name, language), 0), name
 
 
+def test_every_setting_is_in_the_table_once() -> None:
+    (table,) = re.findall(
+        r"^## Settings\n(.*?)^## ",
+        (ROOT / "issuer/README.md").read_text(),
+        re.MULTILINE | re.DOTALL,
+    )
+    named = [
+        name
+        for first in re.findall(r"^\| (`EPHEMERA_[^|]*)\|", table, re.MULTILINE)
+        for name in re.findall(r"`EPHEMERA_(\w+)`", first)
+    ]
+    assert sorted(named) == sorted(name.upper() for name in Settings.model_fields)
+
+
+def test_every_target_of_make_is_in_the_table() -> None:
+    told = re.findall(r"^([a-z]+):.*## ", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    table = re.findall(r"^\| `make (\w+)`", (ROOT / "CONTRIBUTING.md").read_text(), re.MULTILINE)
+    assert set(table) == set(told) - {"help"}
+    assert len(table) == len(set(table))
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_each_link_of_a_page_leads_to_a_file(page: Path) -> None:
     missing = [target for target in links(page) if not (page.parent / target).exists()]
+    assert not missing
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_each_heading_that_a_link_names_is_there(page: Path) -> None:
+    missing = [(target, name) for target, name in anchors(page) if name not in headings(target)]
     assert not missing
