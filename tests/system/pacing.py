@@ -13,7 +13,6 @@ import threading
 import time
 from base64 import b64encode
 from collections import Counter
-from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor, wait
 from itertools import count
 from multiprocessing import get_context
@@ -33,7 +32,7 @@ from ephemera_issuer.edge.metadata import (
 from ephemera_issuer.metrics.families import NONE, OTHER
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
 ISSUER = "https://tokens.internal"
@@ -326,13 +325,13 @@ class _Caller:
         self._connection.request("POST" if form else "GET", path, body, headers)
         answer = self._connection.getresponse()
         content = answer.read()
-        _expect(answer.status == status, f"{answer.status}")
-        endpoint, kind = name or path, f"{status // 100}xx"
+        endpoint, kind = name or path, f"{answer.status // 100}xx"
         labels = {"listener": "public", "endpoint": endpoint, "status": kind}
         self._counted[sample("ephemera_http_responses_total", **labels)] += 1
         if path == TOKEN_PATH:
             timed = "ephemera_token_request_duration_seconds_count"
             self._counted[sample(timed, status=kind)] += 1
+        _expect(answer.status == status, f"{answer.status}")
         return json.loads(content)
 
     def _close(self) -> None:
