@@ -40,6 +40,8 @@ SHARE = 0.5
 """Of full load."""
 _READY_WITHIN = 0.5
 _SAMPLES = 200
+"""At least; and one a second."""
+_PRINTED = 20
 _ENOUGH = "1000000000"
 """No request of this load is one too many."""
 _COUNTED = frozenset(
@@ -279,6 +281,8 @@ def main() -> None:
             f"{memory.grown / 2**20:+.2f} MiB from the warm-up on, {memory.allowed / 2**20:.2f} "
             f"allowed; {len(memory.moments)} samples"
         )
+        part = max(len(memory.resident) // _PRINTED, 1)
+        say("  MiB: " + " ".join(f"{held / 2**20:.1f}" for held in memory.resident[::part]))
     failures = [*endured.failures, *endured.swollen]
     for failure in failures:
         say(failure)
