@@ -16,7 +16,7 @@ export PIP_NO_INPUT := 1
 INSTALL := $(BIN)/python -m pip install --quiet --no-deps --require-hashes --requirement
 PACKAGES := keys client issuer
 
-.PHONY: help demo test lint types contracts unit bench recount soak hostile faults drill format fuzz lock clean
+.PHONY: help demo test lint types contracts unit bench recount soak endurance hostile faults drill format fuzz lock clean
 .DEFAULT_GOAL := help
 
 help: ## List what can be made
@@ -50,6 +50,10 @@ recount: $(VENV)/dev.stamp ## Count anew what one verification and one mint exec
 TOKENS := 1000000
 soak: $(VENV)/dev.stamp ## Mint TOKENS tokens on SQLite and on PostgreSQL; their databases must stay as they are
 	@cd tests && ../$(BIN)/python -m system.soak $(TOKENS)
+
+endurance: MINUTES := 30
+endurance: $(VENV)/dev.stamp ## Keep half of full load up for MINUTES; memory must stay, and metrics and audit agree
+	@cd tests && ../$(BIN)/python -m system.endurance $(MINUTES)
 
 MINUTES := 10
 hostile: $(VENV)/dev.stamp ## Besiege an issuer for MINUTES, with 10,000 idle connections and worse; it must go on minting

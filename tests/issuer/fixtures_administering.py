@@ -20,7 +20,8 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Mount
 
 from ephemera_client import PrivateKeyJWT, SingleProcessReplayCache, instant
-from ephemera_issuer.admin.api import admin_routes
+from ephemera_issuer.admin import PATH
+from ephemera_issuer.admin.api import admin_application
 from ephemera_issuer.admin.api.problems import http_refusal
 from ephemera_issuer.app import create_app
 from ephemera_issuer.registry.application import apply
@@ -242,7 +243,7 @@ def application(
             yield
             tasks.cancel_scope.cancel()
 
-    private = admin_routes(
+    private = admin_application(
         keeper,
         issuer=ISSUER,
         ledger=ledger,
@@ -258,7 +259,7 @@ def application(
         return http_refusal(error)
 
     return Starlette(
-        routes=[*private, Mount("/", open_to_all)],
+        routes=[Mount(PATH, private), Mount("/", open_to_all)],
         lifespan=lifespan,
         exception_handlers={HTTPException: nowhere},
     )

@@ -69,10 +69,10 @@ def environment(folder: Path, **settings: str) -> dict[str, str]:
 class Deployment:
     """A database, a registry and a client's credentials; `start` runs a `serve` on them."""
 
-    def __init__(self, folder: Path, **settings: str) -> None:
+    def __init__(self, folder: Path, *, registry: str = REGISTRY, **settings: str) -> None:
         self.folder = folder
         self.environment = environment(folder, **settings)
-        (folder / "registry.toml").write_text(REGISTRY)
+        (folder / "registry.toml").write_text(registry)
         self.run("ephemera_client", "keygen", "orders")
         self.run("ephemera_issuer", "apply", "registry.toml", "--secrets-dir", "secrets")
         self.credential = PrivateKeyJWT.from_file(folder / "orders.pem")

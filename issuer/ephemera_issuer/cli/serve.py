@@ -8,9 +8,11 @@ from pathlib import Path  # noqa: TC003 - typer reads the annotations
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
+from starlette.routing import Mount
 
 from ephemera_client import instant
-from ephemera_issuer.admin.api import admin_routes
+from ephemera_issuer.admin import PATH as ADMIN_PATH
+from ephemera_issuer.admin.deferred import Deferred
 from ephemera_issuer.app import create_app
 from ephemera_issuer.audit.actor import ISSUER
 from ephemera_issuer.audit.opening import opened_audit
@@ -434,12 +436,19 @@ def _opened(
             limits=limits(settings),
             proxies=place.reception.proxies,
         )
-        administered = admin_routes(
-            keeper,
-            issuer=place.issuer,
-            ledger=observation.counted(ledger),
-            algorithm=settings.algorithm,
-            rotate_every=settings.rotate_every,
+
+        def administered() -> ASGIApp:
+            from ephemera_issuer.admin.api import admin_application  # noqa: PLC0415 - slow to load
+
+            return admin_application(
+                keeper,
+                issuer=place.issuer,
+                ledger=observation.counted(ledger),
+                algorithm=settings.algorithm,
+                rotate_every=settings.rotate_every,
+            )
+
+        private = create_private_app(
+            routes=[observation.metrics(keeper), Mount(ADMIN_PATH, Deferred(administered))]
         )
-        private = create_private_app(routes=[observation.metrics(keeper), *administered])
         yield _App(observation.public(public), observation.private(private), keeper, ending)

@@ -57,7 +57,7 @@ _AT_ONCE = 4
 """Requests that have a thread, and a connection to the database: tokens need neither."""
 
 
-def admin_routes(  # noqa: PLR0913 - the parts of an issuer
+def admin_application(  # noqa: PLR0913 - the parts of an issuer
     keeper: Keeping,
     *,
     issuer: str,
@@ -66,8 +66,8 @@ def admin_routes(  # noqa: PLR0913 - the parts of an issuer
     rotate_every: float | None,
     witnesses: Collection[Witness] = (),
     clock: Clock = instant.read,
-) -> list[Mount]:
-    """Make the routes of the admin API, for an application that nobody reaches but administrators.
+) -> Starlette:
+    """Make the admin API, to be mounted at `PATH` where nobody comes but administrators.
 
     Args:
         keeper: Holds the snapshot, the database and the signing keys.
@@ -115,7 +115,7 @@ def admin_routes(  # noqa: PLR0913 - the parts of an issuer
         exception_handlers={HTTPException: _http_refusal, Exception: _failure},
     )
     application.router.redirect_slashes = False
-    return [Mount(PATH, application)]
+    return application
 
 
 def create_admin_app(  # noqa: PLR0913 - the parts of an issuer
@@ -128,8 +128,8 @@ def create_admin_app(  # noqa: PLR0913 - the parts of an issuer
     witnesses: Collection[Witness] = (),
     clock: Clock = instant.read,
 ) -> Starlette:
-    """Make an application of the admin API alone; see `admin_routes`."""
-    routes = admin_routes(
+    """Make an application of the admin API alone; see `admin_application`."""
+    application = admin_application(
         keeper,
         issuer=issuer,
         ledger=ledger,
@@ -138,7 +138,9 @@ def create_admin_app(  # noqa: PLR0913 - the parts of an issuer
         witnesses=witnesses,
         clock=clock,
     )
-    return Starlette(routes=routes, exception_handlers={HTTPException: _http_refusal})
+    return Starlette(
+        routes=[Mount(PATH, application)], exception_handlers={HTTPException: _http_refusal}
+    )
 
 
 def _breadth(item: tuple[str, object]) -> bool:
