@@ -1,18 +1,30 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import anyio
+import anyio.to_thread
 import pytest
 from client.fixtures_publishing import Publisher, publishing
 from client.fixtures_requesting import Reply
-from issuer.fixtures_asserting import KEY, NEXT_KEY, SECONDS, assertion, holding, public, token_form
+from issuer.fixtures_asserting import (
+    KEY,
+    NEXT_KEY,
+    SECONDS,
+    assertion,
+    holding,
+    public,
+    reports,
+    token_form,
+)
 from issuer.fixtures_minting import NOW, Keeper, talking
 from structlog.testing import capture_logs
 
 from ephemera_client.instant import Instant
 from ephemera_issuer.authentication.client_keys import ClientKeys
-from ephemera_issuer.registry.entries import Client, ClientKey
+from ephemera_issuer.registry.entries import Client, ClientKey, TrustedIssuer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -79,6 +91,38 @@ async def test_a_client_gets_a_token_with_the_key_that_it_publishes(publisher: P
         other = await client.post("/oauth2/token", data=token_form(assertion(NEXT_KEY)))
     assert (good.status_code, other.status_code) == (200, 401)
     assert len(publisher.loads) == 1
+
+
+@pytest.mark.parametrize("change", ["none", "policy", "credential", "gone", "issuers"])
+async def test_what_changes_while_keys_are_fetched_counts(
+    publisher: Publisher, change: str
+) -> None:
+    before = remote(publisher.url)
+    keeper = Keeper(holding(before))
+    after = {
+        "none": holding(before),
+        "policy": replace(holding(before), grants={}),
+        "credential": holding(reports(public(NEXT_KEY))),
+        "gone": holding(),
+        "issuers": replace(
+            holding(before), issuers={"https://x": TrustedIssuer("https://x", 60, reusable=True)}
+        ),
+    }[change]
+    publisher.gate.clear()
+    async with (
+        talking(keeper, jwks_uri_hosts=(LOOPBACK,)) as client,
+        anyio.create_task_group() as tasks,
+    ):
+
+        async def change_meanwhile() -> None:
+            await anyio.to_thread.run_sync(publisher.arrived.wait, 10)
+            keeper.current = after
+            publisher.gate.set()
+
+        tasks.start_soon(change_meanwhile)
+        answer = await client.post("/oauth2/token", data=token_form(assertion()))
+    error = {"none": None, "policy": "invalid_target"}.get(change, "invalid_client")
+    assert answer.json().get("error") == error
 
 
 async def test_a_key_that_was_rolled_is_found_by_its_new_kid(publisher: Publisher) -> None:

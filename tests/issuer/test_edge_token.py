@@ -463,7 +463,11 @@ class ChangingKeeper(Keeper):
     [
         ({"grants": {}}, "invalid_target"),
         ({"clients": {}}, "invalid_client"),
-        ({"clients": {"orders": Client("orders", (), disabled=True)}}, "unauthorized_client"),
+        ({"clients": {"orders": Client("orders", (), disabled=False)}}, "invalid_client"),
+        (
+            {"clients": {"orders": replace(snapshot().clients["orders"], disabled=True)}},
+            "unauthorized_client",
+        ),
     ],
 )
 async def test_what_changed_while_a_client_was_identified_counts(

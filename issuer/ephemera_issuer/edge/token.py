@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from json.encoder import encode_basestring_ascii as quote
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from ephemera_issuer.edge import Current
     from ephemera_issuer.policy import Decision
     from ephemera_issuer.possession import Proofs
+    from ephemera_issuer.registry.entries import Client
+    from ephemera_issuer.snapshot import Snapshot
     from ephemera_issuer.spent import SpentAssertions
 
 
@@ -126,14 +129,7 @@ class TokenEndpoint:
         except RequestRefused as error:
             self._limits.note(error, attempt.address, now.monotonic)
             raise
-        client = caller.client
-        latest = self._snapshots.current
-        if latest is not None and latest is not snapshot:
-            # Its keys had to be fetched, which can take seconds; policy is what it is now.
-            snapshot, found = latest, latest.clients.get(client.id)
-            if found is None:
-                raise unauthenticated()
-            client = found
+        snapshot, client = self._as_they_are_now(snapshot, caller.client)
         attempt.client_id = client.id
         if request.audience in snapshot.audiences:
             attempt.audience = request.audience
@@ -160,6 +156,21 @@ class TokenEndpoint:
         for observer in self._observers:
             observer.minted(attempt, decision, tokens)
         return _granted(decision, tokens, "DPoP" if possession else "Bearer")
+
+    def _as_they_are_now(self, snapshot: Snapshot, client: Client) -> tuple[Snapshot, Client]:
+        latest = self._snapshots.current
+        if latest is None or latest is snapshot:
+            return snapshot, client
+        # Its keys had to be fetched, which can take seconds; policy is what it is now, and so is
+        # what a client proves itself with.
+        found = latest.clients.get(client.id)
+        if (
+            found is None
+            or replace(found, disabled=client.disabled) != client
+            or latest.issuers != snapshot.issuers
+        ):
+            raise unauthenticated()
+        return latest, found
 
     def _tell(self, attempt: Attempt, error: RequestRefused) -> None:
         attempt.reason = error.reason
