@@ -54,7 +54,9 @@ def measure(effort: Effort) -> Part:
             return lambda: batch([mint() for _ in range(number)]) / number * 1e6
 
         taken = rounds.take_turns(
-            {name: each(batch) for name, batch in {**own, **others}.items()}, rounds=effort.rounds
+            {name: each(batch) for name, batch in {**own, **others}.items()},
+            # A round takes a tenth of a second, so there can be many.
+            rounds=effort.size(4 * effort.rounds, 1),
         )
     return Part(
         {

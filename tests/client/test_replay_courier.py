@@ -23,6 +23,7 @@ from ephemera_client import (
     SQLiteReplayCache,
     TokenReplayed,
 )
+from ephemera_client.replay import ledger
 
 Outcomes = dict[str, list[type[Exception] | None]]
 
@@ -185,7 +186,7 @@ async def test_who_is_cancelled_before_the_thread_comes_has_claimed_nothing(
 def test_a_closed_cache_leaves_no_thread_and_opens_again(
     cache: SQLiteReplayCache, clock: ManualClock
 ) -> None:
-    anyio.run(cache.claim_async, claim_of("before"), clock())
+    anyio.run(cache.claim_async, claim_of("before"), clock(), backend="trio")
     thread = cache._courier._thread
     assert thread is not None
     cache.close()
@@ -210,8 +211,9 @@ def test_a_forked_child_claims_with_a_thread_of_its_own(
         anyio.run(cache.claim_async, claim_of("in the child"), clock())
 
 
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_a_claim_without_a_thread_fails_closed(
-    cache: SQLiteReplayCache, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+    backend: str, cache: SQLiteReplayCache, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def no_thread(_: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
@@ -221,7 +223,56 @@ def test_a_claim_without_a_thread_fails_closed(
 
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", no_thread)
-        with pytest.raises(ReplayCacheUnavailable) as caught:
-            anyio.run(show)
+        # Somebody else is claiming, so that asyncio's tasks need the thread too.
+        with cache._lock, pytest.raises(ReplayCacheUnavailable) as caught:
+            anyio.run(show, backend=backend)
     assert caught.value.cause_code == "no_thread"
+    anyio.run(show, backend=backend)
+
+
+def test_what_need_not_wait_is_claimed_without_a_thread(
+    cache: SQLiteReplayCache, clock: ManualClock
+) -> None:
+    async def show() -> None:
+        async with anyio.create_task_group() as group:
+            for number in range(40):
+                group.start_soon(cache.claim_async, claim_of(str(number)), clock())
+
     anyio.run(show)
+    assert cache._courier._thread is None
+    for number in range(40):
+        with pytest.raises(TokenReplayed):
+            cache.claim(claim_of(str(number)), clock())
+
+
+def test_what_would_wait_for_the_disk_is_the_threads(
+    tmp_path: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledger, "FOLD_EVERY", 5)
+    log = tmp_path / "ledger.db-wal"
+
+    async def show(cache: SQLiteReplayCache) -> list[bool]:
+        by_thread = []
+        for number in range(12):
+            await cache.claim_async(claim_of(str(number)), clock())
+            by_thread.append(cache._courier._thread is not None)
+        return by_thread
+
+    with SQLiteReplayCache(tmp_path / "ledger.db", clock=clock, boot=lambda: "boot") as cache:
+        assert anyio.run(show, cache) == [False] * 5 + [True] * 7
+        assert cache._ledger is not None
+        assert cache._ledger._unfolded == 2
+        assert log.stat().st_size > 0
+    with SQLiteReplayCache(tmp_path / "other.db", clock=clock, boot=lambda: None) as cache:
+        # Where boots have no names, each write waits for the disk.
+        assert anyio.run(show, cache) == [True] * 12
+
+
+def test_the_log_is_folded_and_stays_small(tmp_path: Path, clock: ManualClock) -> None:
+    with SQLiteReplayCache(tmp_path / "ledger.db", clock=clock) as cache:
+        sizes = []
+        for number in range(4 * ledger.FOLD_EVERY):
+            cache.claim(claim_of(str(number)), clock())
+            sizes.append((tmp_path / "ledger.db-wal").stat().st_size)
+    assert max(sizes) < 16 * 1024 * 1024
+    assert max(sizes[len(sizes) // 2 :]) <= 1.5 * max(sizes[: len(sizes) // 2])

@@ -20,6 +20,7 @@ from ephemera_client.replay.claim import AcceptedOnce, Claim
 from ephemera_client.replay.courier import Courier, Errand
 from ephemera_client.replay.ledger import Ledger
 from ephemera_client.replay.provenance import this_boot
+from ephemera_client.replay.turn import Turns
 
 MIN_BYTES = 65_536
 MAX_DEADLINE = 60
@@ -95,7 +96,7 @@ class SQLiteReplayCache:
         self._boot = boot
         self._lock = threading.Lock()
         self._ledger: Ledger | None = None
-        self._courier = Courier(self._carry_out)
+        self._hire()
         _alive.add(self)
         self._patiently(self._open)
 
@@ -114,13 +115,13 @@ class SQLiteReplayCache:
         self._patiently(lambda: self._open().claim(claim, now))
 
     async def claim_async(self, claim: Claim, now: Instant) -> None:
-        """Do as `claim`, in a thread that claims for all tasks.
+        """Do as `claim`, together with other tasks; in a thread, where it would have to wait.
 
         Cancelled or late, the claim may still be made there: the token then counts as used.
         """
         errand = Errand(claim, now, give_up_at=time.monotonic() + self._deadline)
         try:
-            self._courier.submit(errand)
+            self._turns.submit(errand)
         except RuntimeError as error:
             raise self._unavailable("no_thread") from error
         try:
@@ -161,6 +162,36 @@ class SQLiteReplayCache:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+    def _hire(self) -> None:
+        self._courier = Courier(self._carry_out)
+        self._turns = Turns(
+            self._courier,
+            at_once=self._carry_out_at_once,
+            no_thread=lambda: self._unavailable("no_thread"),
+        )
+
+    def _carry_out_at_once(self, errands: list[Errand]) -> bool:
+        """Claim for an event loop, which must not wait: neither for others, nor for the disk."""
+        if not self._lock.acquire(blocking=False):
+            return False
+        try:
+            ledger = self._ledger
+            if ledger is None or not ledger.is_quick or not ledger.is_current():
+                return False
+            now = time.monotonic()
+            awaited = [errand for errand in errands if errand.give_up_at > now]
+            claims = [errand.claim for errand in awaited]
+            if claims and not ledger.claim_all(claims, awaited[-1].now):
+                return False
+        except (sqlite3.Error, OSError):
+            # Whatever it is, the thread meets it too, and has the time for it.
+            return False
+        finally:
+            self._lock.release()
+        for errand in awaited:
+            errand.is_done = True
+        return True
 
     def _carry_out(self, errands: list[Errand]) -> None:
         awaited = [errand for errand in errands if errand.give_up_at > time.monotonic()]
@@ -252,7 +283,7 @@ class SQLiteReplayCache:
     def _after_fork_in_child(self) -> None:
         self._lock = threading.Lock()
         # Its thread, and what that was about to do, stayed behind in the parent.
-        self._courier = Courier(self._carry_out)
+        self._hire()
         if self._ledger is not None:
             # Forked from C, without the call before: kept, since closing it would be using it.
             _left_behind.append(self._ledger)
