@@ -26,6 +26,7 @@ _PADDING = (b"", None, b"==", b"=")
 _CANONICAL_LAST = (_ALPHABET, b"", b"AQgw", b"AEIMQUYcgkosw048")
 _BRACKETS = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[\[{]|[\]}]', re.DOTALL)
 _WHITESPACE = " \t\n\r"
+_BACKSLASH = ord("\\")
 _PARTS = 3
 _JWE_DOTS = 4
 _NO_HEADERS: Mapping[bytes, dict[str, Any]] = MappingProxyType({})
@@ -123,8 +124,9 @@ def strict_json(data: bytes) -> Any:
         # was dropped. Anything else is read again by what notices, which takes half as long again.
         if opened != 1 or len(value) != data.count(b",") + 1:
             _scan_unique(text, 0)
-        # One byte is found much faster than the two of an escape that could spell a surrogate.
-        if b"\\" in data:
+        # One byte, as a number, is found much faster than the escape that could spell a surrogate:
+        # to look for bytes in bytes, Python makes an exception first.
+        if _BACKSLASH in data:
             json.dumps(value, ensure_ascii=False).encode()
     except (StopIteration, json.JSONDecodeError):
         raise ValueError("not JSON") from None

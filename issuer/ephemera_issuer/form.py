@@ -28,6 +28,8 @@ CREDENTIAL = frozenset({"client_id", "client_secret", "client_assertion", "clien
 
 TOKEN_REQUEST = CREDENTIAL | {"grant_type", "resource", "audience", "scope", "lifetime", "count"}
 
+# As numbers: to look for bytes in bytes, Python makes an exception first.
+_PLUS, _PERCENT = b"+%"
 _NAMES = {name.encode(): name for name in TOKEN_REQUEST}
 _TARGETS = frozenset({"resource", "audience"})
 _REMEMBERED = frozenset(name.encode() for name in TOKEN_REQUEST - CREDENTIAL)
@@ -59,9 +61,9 @@ def decode(part: bytes) -> str:
     Raises:
         ValueError: A percent sign without two hexadecimal digits, or what comes out is not UTF-8.
     """
-    if b"+" in part:
+    if _PLUS in part:
         part = part.replace(b"+", b" ")
-    if b"%" in part:
+    if _PERCENT in part:
         if _STRAY_PERCENT.search(part):
             raise ValueError("percent sign without two hexadecimal digits")
         part = unquote_to_bytes(part)
