@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from issuer.fixtures_auditing import Stuck, bodies, writer
+from structlog.testing import capture_logs
 
 from ephemera_issuer.errors import AuditNotWritten
 
@@ -91,25 +92,22 @@ def test_a_writer_is_behind_from_so_many_records_on_until_they_are_durable() -> 
     writing.close()
 
 
-def test_a_failure_is_logged_once_and_tried_again_until_it_has_passed(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_a_failure_is_logged_once_and_tried_again_until_it_has_passed() -> None:
     stuck = Stuck(failing=True)
     stuck.free.set()
-    writing = writer(stuck)
-    number = writing.put(lambda: bodies(1)[0], hurry=True)
-    for _ in range(3):
-        stuck.tried.wait()
-        stuck.tried.clear()
-    assert str(writing.failure) == "the audit: No space left on device"
-    stuck.failing = False
-    writing.wait(number)
-    assert writing.failure is None
-    writing.close()
+    with capture_logs() as logs:
+        writing = writer(stuck)
+        number = writing.put(lambda: bodies(1)[0], hurry=True)
+        for _ in range(3):
+            stuck.tried.wait()
+            stuck.tried.clear()
+        assert str(writing.failure) == "the audit: No space left on device"
+        stuck.failing = False
+        writing.wait(number)
+        assert writing.failure is None
+        writing.close()
     assert told(stuck) == ["opened", 1, "closed"]
-    out = capsys.readouterr().out
-    assert out.count("audit_not_written") == 1
-    assert out.count("audit_written_again") == 1
+    assert [log["event"] for log in logs] == ["audit_not_written", "audit_written_again"]
 
 
 def test_whoever_waits_in_vain_is_told_why() -> None:
@@ -132,20 +130,19 @@ def test_records_that_are_lost_at_the_end_are_counted_aloud() -> None:
     assert stuck.closed
 
 
-def test_a_record_that_cannot_be_made_stops_the_mint_for_good(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_a_record_that_cannot_be_made_stops_the_mint_for_good() -> None:
     def broken() -> bytes:
         raise ZeroDivisionError
 
     stuck = Stuck()
     stuck.free.set()
-    writing = writer(stuck)
-    failed = threading.Event()
-    writing.watch(failed.set)
-    writing.put(broken)
-    failed.wait()
+    with capture_logs() as logs:
+        writing = writer(stuck)
+        failed = threading.Event()
+        writing.watch(failed.set)
+        writing.put(broken)
+        failed.wait()
     assert writing.behind
-    assert "audit_failed" in capsys.readouterr().out
+    assert [log["event"] for log in logs] == ["audit_failed"]
     with pytest.raises(AuditNotWritten, match="its writer failed; 1 records"):
         writing.close()

@@ -10,19 +10,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 from alembic import command
-from alembic.autogenerate import compare_metadata
-from alembic.migration import MigrationContext
+from issuer.fixtures_tables import assert_current
 from sqlalchemy import text
 
 from ephemera_issuer.database import connect, open_database, sqlite
 from ephemera_issuer.errors import DatabaseMissing, DatabaseTooNew, DatabaseUnusable
-from ephemera_issuer.registry.tables import PARTIAL_INDEXES, metadata, state
+from ephemera_issuer.registry.tables import state
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from issuer.fixtures_postgresql import PostgresServer
-    from sqlalchemy import Connection
 
     from ephemera_issuer.database import Database
 
@@ -55,13 +53,6 @@ def test_a_new_database_is_its_owners_and_keeps_what_it_acknowledged(tmp_path: P
     }
 
 
-def unlike(connection: Connection) -> tuple[str, ...]:
-    """What the migrations make, and the code's tables do not have."""
-    steps = compare_metadata(MigrationContext.configure(connection), metadata)
-    assert {step[0] for step in steps} <= {"remove_index"}
-    return tuple(sorted(step[1].name for step in steps))
-
-
 @pytest.mark.parametrize("where", ["file", "memory", "server"])
 def test_the_migrations_make_the_tables_that_the_code_uses(
     tmp_path: Path, postgres: PostgresServer, where: str
@@ -69,7 +60,7 @@ def test_the_migrations_make_the_tables_that_the_code_uses(
     places = {"file": url(tmp_path), "memory": "sqlite://", "server": postgres.new()}
     opening = closing(open_database(places[where], create=True))
     with opening as opened, opened.read() as connection:
-        assert unlike(connection) == PARTIAL_INDEXES
+        assert_current(connection)
 
 
 def test_a_missing_database_is_only_made_when_that_is_asked_for(tmp_path: Path) -> None:
@@ -130,7 +121,7 @@ def test_what_a_killed_first_start_left_half_written_is_undone(tmp_path: Path) -
         closing(open_database(url(tmp_path), create=False)) as opened,
         opened.read() as connection,
     ):
-        assert unlike(connection) == PARTIAL_INDEXES
+        assert_current(connection)
     assert not (tmp_path / "ephemera.db-journal").exists()
 
 
