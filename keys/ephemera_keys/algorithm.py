@@ -1,6 +1,7 @@
 """The three algorithms that an issuer may sign with, and the keys that fit them."""
 
 from collections.abc import Mapping
+from hashlib import sha256
 from types import MappingProxyType
 from typing import Final, Literal
 
@@ -8,7 +9,7 @@ import jwt.algorithms
 from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, SECP256R1, EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
-from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from cryptography.hazmat.primitives.hashes import SHA256
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 
@@ -17,19 +18,30 @@ from ephemera_keys.errors import AlgorithmUnsupported
 Algorithm = Literal["ES256", "EdDSA", "RS256"]
 PrivateKey = EllipticCurvePrivateKey | Ed25519PrivateKey | RSAPrivateKey
 
-_ECDSA = ECDSA(SHA256())
+_ECDSA = ECDSA(Prehashed(SHA256()))
+_HALF = 32
 
 
 class _ES256(ECAlgorithm):
-    """PyJWT's, but for the way from DER to 64 bytes.
+    """PyJWT's, but for the digest, and for the way from DER to 64 bytes.
 
     PyJWT's goes by hexadecimal text, and makes a new ECDSA object each time: a fifth on top of what
-    the signature itself costs.
+    the signature itself costs. The digest by hashlib takes a tenth of it less than cryptography's.
     """
 
     def sign(self, msg: bytes, key: EllipticCurvePrivateKey) -> bytes:
-        r, s = decode_dss_signature(key.sign(msg, _ECDSA))
-        return r.to_bytes(32, "big") + s.to_bytes(32, "big")
+        return joined(key.sign(sha256(msg).digest(), _ECDSA))
+
+
+def joined(signature: bytes) -> bytes:
+    """Write an ES256 signature as JWS does (RFC 7518 §3.4): 64 bytes, of its DER.
+
+    That is a sequence of two integers, 30 LENGTH 02 LENGTH R 02 LENGTH S, none of them over 127
+    bytes; each integer has a zero before it where its first bit is set, and no other.
+    """
+    end = 4 + signature[3]
+    r, s = signature[4:end], signature[end + 2 :]
+    return r[-_HALF:].rjust(_HALF, b"\0") + s[-_HALF:].rjust(_HALF, b"\0")
 
 
 JOSE: Final[Mapping[Algorithm, jwt.algorithms.Algorithm]] = MappingProxyType(

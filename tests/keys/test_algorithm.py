@@ -2,9 +2,12 @@ import math
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, rsa, x25519
+from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from ephemera_keys import Algorithm, AlgorithmUnsupported, PrivateKey
-from ephemera_keys.algorithm import fitting, require_fit
+from ephemera_keys.algorithm import fitting, joined, require_fit
 
 
 def test_each_key_fits_its_own_algorithm(private_key: PrivateKey, alg: Algorithm) -> None:
@@ -80,3 +83,19 @@ def test_an_rsa_key_with_an_exponent_that_verifiers_refuse_is_refused() -> None:
 def test_what_is_no_private_key_of_ours_fits_nothing(key: object) -> None:
     with pytest.raises(AlgorithmUnsupported, match="none of EC on P-256"):
         fitting(key)
+
+
+ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+HALF = st.one_of(
+    st.integers(1, ORDER - 1),
+    st.integers(0, 31).map(lambda octets: 1 << 8 * octets),
+    st.integers(0, 31).map(lambda octets: 0x80 << 8 * octets),
+)
+
+
+@given(HALF, HALF)
+@example(1, ORDER - 1)
+@example(2**248 - 1, 2**255)
+def test_the_two_numbers_of_a_signature_are_32_bytes_each(r: int, s: int) -> None:
+    r, s = r % ORDER or 1, s % ORDER or 1
+    assert joined(encode_dss_signature(r, s)) == r.to_bytes(32, "big") + s.to_bytes(32, "big")
