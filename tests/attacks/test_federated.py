@@ -10,9 +10,12 @@ from issuer.fixtures_asserting import KEY, NEXT_KEY, SECONDS, Tally, holding, pu
 from issuer.fixtures_asserting import token_form as form
 from issuer.fixtures_minting import ISSUER, NOW, Keeper, talking
 
-from ephemera_issuer.mint import mint
-from ephemera_issuer.policy import Decision, Rule
+from ephemera_client import NoReplayCache, SignatureInvalid, StaticKeys, TypeRefused, Verifier
+from ephemera_issuer.authentication import Authentication, decoy
+from ephemera_issuer.authentication.client_keys import ClientKeys
+from ephemera_issuer.errors import RequestRefused
 from ephemera_issuer.registry.entries import Client, Identity, TrustedIssuer
+from ephemera_keys import public_jwk
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,6 +34,7 @@ NOT_THE_CLIENT = {
 GITLAB, GITHUB, CLUSTER = "https://gitlab.internal", "https://github.internal", "spiffe://cluster"
 SUBJECT = "project_path:acme/orders:ref_type:branch:ref:main"
 HOUR = 3600
+AUDIENCE = "https://billing.internal"
 
 
 @pytest.fixture
@@ -240,27 +244,43 @@ async def test_an_access_token_of_a_trusted_issuer_is_no_identity(typ: Any) -> N
     )
 
 
-async def test_an_access_token_of_ours_is_no_identity_whatever_the_registry_says() -> None:
+@pytest.mark.parametrize("typ", ["at+jwt", "JWT"])
+async def test_what_we_signed_is_no_identity_whatever_the_registry_says(typ: str) -> None:
     held = trusting(deployer(Identity(ISSUER, "orders")))
-    ours = TrustedIssuer(ISSUER, HOUR, reusable=True, audience="https://billing.internal", keys=())
+    key, alg = NEXT_KEY, "ES256"
+    ours = TrustedIssuer(ISSUER, HOUR, reusable=True, keys=(public(key),))
     held = replace(held, issuers=dict(held.issuers) | {ISSUER: ours})
-    raw = mint(
-        Decision("orders", "https://billing.internal", "", 120, True, Rule.DEFAULT_LIFETIME),
+    claims = {"iss": ISSUER, "sub": "orders", "aud": ISSUER, "iat": SECONDS, "exp": SECONDS + 60}
+    raw = sign({"alg": alg, "kid": "first", "typ": typ}, claims, key, alg)
+    assert (await ask(raw, held=held)).json() == NOT_THE_CLIENT
+
+
+@pytest.mark.parametrize(
+    ("typ", "claims", "error"),
+    [
+        ("JWT", {"aud": AUDIENCE}, TypeRefused),
+        ("at+jwt", {"aud": AUDIENCE}, SignatureInvalid),
+        ("at+jwt", {"aud": AUDIENCE, "iss": ISSUER}, SignatureInvalid),
+    ],
+)
+async def test_a_token_of_another_issuer_is_no_access_token_of_ours(
+    typ: str, claims: dict[str, Any], error: type[Exception]
+) -> None:
+    # Even where the other issuer has given its key the name of one of ours.
+    ours = public_jwk(NEXT_KEY, alg="ES256") | {"kid": "first"}
+    verifier = Verifier(
         issuer=ISSUER,
-        signer=held.signer,
-        now=NOW.wall,
+        audience=AUDIENCE,
+        algorithm="ES256",
+        replay_cache=NoReplayCache(),
+        keys=StaticKeys({"keys": [ours]}),
+        clock=lambda: NOW,
     )
-    answer = await ask(raw, held=held)
-    assert answer.status_code in {400, 401}
-    assert "access_token" not in answer.text
-
-
-async def test_a_foreign_token_is_no_access_token_of_ours() -> None:
-    async with talking(Keeper(trusting())) as client:
-        answer = await client.post(
-            "/oauth2/token", headers={"authorization": f"Bearer {token()}"}, data=form("x")
-        )
-    assert answer.status_code in {400, 401}
+    more = {"client_id": "orders", "scope": "invoices:read", "jti": "a"}
+    with pytest.raises(error):
+        verifier.verify(token(header={"typ": typ}, **more, **claims))
+    genuine = token(NEXT_KEY, header={"typ": "at+jwt"}, **more, aud=AUDIENCE, iss=ISSUER)
+    assert verifier.verify(genuine).client_id == "orders"
 
 
 async def test_a_client_without_identities_is_spoken_for_by_nobody() -> None:
@@ -305,10 +325,24 @@ async def test_every_failure_costs_one_verification(way: str) -> None:
     held = trusting(
         deployer(Identity(GITLAB, "somebody else")), keys=tuple(tally.counted(public(KEY)))
     )
+    by = Authentication(
+        issuer=ISSUER,
+        keys=ClientKeys(hosts=(), clock=lambda: NOW),
+        issuer_keys=ClientKeys(hosts=(), clock=lambda: NOW, whose="issuer"),
+        decoys={alg: tally.counting(key) for alg, key in decoy.KEYS.items()},
+    )
     raw = token(
         NEXT_KEY if way == "wrong key" else KEY,
         header={"kid": "unknown"} if way == "unknown kid" else {},
     )
-    client_id = "nobody" if way == "unknown client" else "deployer"
-    await assert_refused(raw, UNIFORM, held=held, client_id=client_id)
-    assert tally.verified == (0 if way == "unknown kid" else 1)  # a decoy is not counted
+    named = "nobody" if way == "unknown client" else "deployer"
+    with pytest.raises(RequestRefused) as caught:
+        await by.identify(
+            held.clients,
+            issuers=held.issuers,
+            authorization=[],
+            parameters=form(raw, client_id=named),
+            now=NOW,
+        )
+    assert caught.value.description == UNIFORM
+    assert tally.verified == 1

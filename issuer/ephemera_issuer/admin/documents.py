@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ephemera_issuer.registry.diff import Change
-    from ephemera_issuer.registry.entries import ClientKey, Identity, Registry
+    from ephemera_issuer.registry.entries import ClientKey, Registry
     from ephemera_issuer.timeline import Gap, Timeline
     from ephemera_keys import KeyRecord, KeyRing
 
@@ -72,7 +72,7 @@ def values(entry: Entry) -> Document:
                 "secrets": len(entry.secret_hashes),
                 "keys": keys(entry.keys),
                 "jwks_uri": entry.jwks_uri,
-                "identities": [identity(one) for one in entry.identities],
+                "identities": [one.document() for one in entry.identities],
                 "disabled": entry.disabled,
             }
         case TrustedIssuer():
@@ -99,16 +99,6 @@ def name(entry: Entry) -> Document:
 def entry(held: Entry) -> Document:
     """An entry, whole."""
     return name(held) | values(held)
-
-
-def identity(held: Identity) -> Document:
-    """Whom tokens of a trusted issuer must speak of."""
-    return {
-        "issuer": held.issuer,
-        "subject": held.subject,
-        "prefix": held.prefix,
-        "claims": dict(held.claims),
-    }
 
 
 def keys(held: Sequence[ClientKey]) -> list[Document]:

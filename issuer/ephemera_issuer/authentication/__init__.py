@@ -125,11 +125,13 @@ class Authentication:
             presented = assertion.parse(parameters)
         except ValueError:
             raise unauthenticated() from None
-        named = parameters.get("client_id")
-        trusted = federated.issuer_of(presented, named, issuers)
-        # Its own tokens are no credential here, whatever the registry says.
-        if named is not None and trusted is not None and trusted.id != self._issuer:
-            return await self._by_federated(clients.get(named), presented, trusted, issuers, now)
+        # Its `sub` says nothing of ours, so a federated one comes with an explicit client_id.
+        named = parameters.get("client_id") if issuers else None
+        if named is not None:
+            trusted = federated.issuer_of(presented, issuers, ours=self._issuer)
+            if trusted is not None:
+                client = clients.get(named)
+                return await self._by_federated(client, presented, trusted, issuers, now)
         _require_same(presented.client_id, parameters)
         client = clients.get(presented.client_id)
         key = None

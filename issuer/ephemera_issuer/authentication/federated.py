@@ -42,20 +42,18 @@ class Federated(NamedTuple):
 
 
 def issuer_of(
-    presented: Assertion, client_id: str | None, issuers: Mapping[str, TrustedIssuer]
+    presented: Assertion, issuers: Mapping[str, TrustedIssuer], *, ours: str
 ) -> TrustedIssuer | None:
     """Find the trusted issuer that an assertion says it is of; None where it is the client's own.
 
-    A federated one comes with an explicit `client_id`, since its `sub` says nothing of ours. A
-    SPIFFE JWT-SVID may have no `iss`: its `sub` begins with the trust domain that issued it.
+    A SPIFFE JWT-SVID may have no `iss`: its `sub` begins with the trust domain that issued it. Of
+    `ours` nothing is a credential, whatever the registry says.
     """
-    if client_id is None or not issuers:
-        return None
     claims = presented.parts.claims
     issuer, subject = claims.get("iss"), claims.get("sub")
     if issuer is None and isinstance(subject, str) and subject.startswith(_SPIFFE):
         issuer = _SPIFFE + subject.removeprefix(_SPIFFE).partition("/")[0]
-    return issuers.get(issuer) if isinstance(issuer, str) else None
+    return issuers.get(issuer) if isinstance(issuer, str) and issuer != ours else None
 
 
 def accept(parts: Compact, trusted: TrustedIssuer, *, issuer: str, now: float) -> Federated:

@@ -89,6 +89,15 @@ class Identity:
     prefix: bool = False
     claims: tuple[tuple[str, str | int | bool], ...] = ()
 
+    def document(self) -> dict[str, Any]:
+        """As JSON, in the database and to whoever looks."""
+        return {
+            "issuer": self.issuer,
+            "subject": self.subject,
+            "prefix": self.prefix,
+            "claims": dict(self.claims),
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class Client:

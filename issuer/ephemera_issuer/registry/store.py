@@ -135,17 +135,6 @@ def _identity(line: str) -> Identity:
     return Identity(members["issuer"], members["subject"], members["prefix"], claims)
 
 
-def _line(identity: Identity) -> str:
-    return json.dumps(
-        {
-            "issuer": identity.issuer,
-            "subject": identity.subject,
-            "prefix": identity.prefix,
-            "claims": dict(identity.claims),
-        }
-    )
-
-
 def _admin(row: Row[Any]) -> tuple[str, Admin]:
     try:
         return row.id, Admin(row.id, _keys(row.jwks))
@@ -190,7 +179,7 @@ def row(entry: Entry) -> tuple[Table, dict[str, str], dict[str, Any]]:
                 "secret_hashes": digests,
                 "jwks": "\n".join(key.text for key in entry.keys),
                 "jwks_uri": entry.jwks_uri,
-                "identities": "\n".join(_line(identity) for identity in entry.identities),
+                "identities": "\n".join(json.dumps(one.document()) for one in entry.identities),
                 "disabled": entry.disabled,
             }
             return clients, {"id": entry.id}, columns
