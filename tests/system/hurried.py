@@ -5,8 +5,8 @@ from __future__ import annotations
 from unittest import mock
 
 from ephemera_issuer import rotator
-from ephemera_issuer.cli.serve import serve_with
 from ephemera_issuer.logs import configure_logs
+from ephemera_issuer.serving import serve_with
 from ephemera_issuer.settings import Settings
 from ephemera_keys import Timing
 

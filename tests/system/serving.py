@@ -11,9 +11,9 @@ from unittest import mock
 from system.history import tell_writes
 from system.killable import Killable
 
-from ephemera_issuer.cli.serve import _Place, serve_with
 from ephemera_issuer.logs import configure_logs
 from ephemera_issuer.rotator import Rotator
+from ephemera_issuer.serving import Place, serve_with
 from ephemera_issuer.settings import Settings
 from ephemera_keys import Timing
 
@@ -37,13 +37,13 @@ def serve(tell: Tell, environment: Mapping[str, str], log: Path) -> None:
         os.dup2(file.fileno(), sys.stdout.fileno())
         os.dup2(file.fileno(), sys.stderr.fileno())
 
-    def announce(place: _Place) -> None:
+    def announce(place: Place) -> None:
         host, port = place.listener.getsockname()[:2]
         tell(f"http://{host}:{port}")
 
     tell_writes(tell)
     mock.patch.object(Rotator, "__init__", partialmethod(Rotator.__init__, pace=PACE)).start()
-    mock.patch.object(_Place, "announce", announce).start()
+    mock.patch.object(Place, "announce", announce).start()
     configure_logs()
     # No setting allows as much.
     settings = Settings().model_copy(update={"rotate_every": EVERY})
