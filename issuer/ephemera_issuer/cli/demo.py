@@ -7,15 +7,17 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.markup import escape
 
 from ephemera_client import ClientSecret, TokenClient
+from ephemera_issuer.cli import output
 from ephemera_issuer.demo import story
 from ephemera_issuer.demo.process import Service
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from rich.console import Console
 
 
 def demo() -> None:
@@ -23,11 +25,11 @@ def demo() -> None:
 
     Ends with status 0 only if every step did what it says. Nothing is left running or on disk.
     """
-    console = Console(highlight=False)
+    console = output.console()
     for number, step in enumerate(_steps(console), 1):
         console.print(f"\n[bold green]✓[/] [bold]{number}. {escape(step.title)}[/]")
         for line in step.seen.splitlines():
-            console.print(f"    [dim]{escape(line)}[/]", soft_wrap=True)
+            console.print(f"    [dim]{escape(line)}[/]")
     console.print("\n[bold green]Every step did what it says.[/] Nothing is left running.")
 
 
