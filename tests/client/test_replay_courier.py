@@ -276,3 +276,12 @@ def test_the_log_is_folded_and_stays_small(tmp_path: Path, clock: ManualClock) -
             sizes.append((tmp_path / "ledger.db-wal").stat().st_size)
     assert max(sizes) < 16 * 1024 * 1024
     assert max(sizes[len(sizes) // 2 :]) <= 1.5 * max(sizes[: len(sizes) // 2])
+
+
+@pytest.mark.anyio
+async def test_a_claim_that_cannot_be_spelled_fails_alone_and_at_once(
+    cache: SQLiteReplayCache, clock: ManualClock
+) -> None:
+    with pytest.raises(UnicodeEncodeError):
+        await cache.claim_async(claim_of("\ud800"), clock())
+    await cache.claim_async(claim_of("next"), clock())

@@ -184,8 +184,7 @@ class SQLiteReplayCache:
             claims = [errand.claim for errand in awaited]
             if claims and not ledger.claim_all(claims, awaited[-1].now):
                 return False
-        except (sqlite3.Error, OSError):
-            # Whatever it is, the thread meets it too, and has the time for it.
+        except Exception:  # noqa: BLE001 - the thread meets it too, and tells whose it is
             return False
         finally:
             self._lock.release()
