@@ -65,7 +65,9 @@ class Endured(NamedTuple):
 
     minted: int
     refused: list[str]
-    """What the honest caller got that was no token."""
+    """What the honest caller got that was no token, also when it asked again."""
+    pushed_out: int
+    """How often its connection had been closed for others, so that it did ask again."""
     slowest: float
     """Milliseconds that one of a hundred of its requests took, or longer."""
     answers: dict[str, Counter[str]]
@@ -304,6 +306,7 @@ def endure(issuer: Issuer, seconds: float, *, idle: int, seed: int = 0) -> Endur
     """Besiege an issuer for so long, and have an honest client mint all the while; then end it."""
     form = {"grant_type": "client_credentials", "resource": "https://billing.internal"}
     refused: list[str] = []
+    pushed_out = 0
     times: list[float] = []
     memory = [_memory(issuer)]
     with (
@@ -318,17 +321,26 @@ def endure(issuer: Issuer, seconds: float, *, idle: int, seed: int = 0) -> Endur
                     http = stack.enter_context(httpx.Client(trust_env=False, timeout=30))
                     memory.append(_memory(issuer))
                 began = time.monotonic()
-                try:
-                    answer = http.post(
-                        f"{issuer.url}/oauth2/token",
-                        data=form,
-                        auth=("orders", issuer.client_secret),
-                    )
-                except httpx.HTTPError as error:
-                    refused.append(repr(error))
-                else:
-                    if answer.status_code != httpx.codes.OK:
-                        refused.append(f"{answer.status_code} {answer.text}")
+                # A server may close an idle connection at any time (RFC 9112 §9.5), and this one
+                # is full: whoever meets that asks again.
+                for last in (False, True):
+                    try:
+                        answer = http.post(
+                            f"{issuer.url}/oauth2/token",
+                            data=form,
+                            auth=("orders", issuer.client_secret),
+                        )
+                    except (httpx.ReadError, httpx.RemoteProtocolError) as error:
+                        pushed_out += 1
+                        if last:
+                            refused.append(repr(error))
+                    except httpx.HTTPError as error:
+                        refused.append(repr(error))
+                        break
+                    else:
+                        if answer.status_code != httpx.codes.OK:
+                            refused.append(f"{answer.status_code} {answer.text}")
+                        break
                 times.append(time.monotonic() - began)
             time.sleep(0.01)
     assert not siege.broken, siege.broken
@@ -336,6 +348,7 @@ def endure(issuer: Issuer, seconds: float, *, idle: int, seed: int = 0) -> Endur
     return Endured(
         minted=len(times) - len(refused),
         refused=refused,
+        pushed_out=pushed_out,
         slowest=times[len(times) * 99 // 100] * 1000,
         answers=siege.answers,
         idle=siege.most_idle,
@@ -379,6 +392,7 @@ def main() -> None:
         endured = endure(issuer, seconds, idle=idle, seed=int(time.time()))
     before, most = endured.memory
     say(f"{endured.minted:,} tokens minted, {len(endured.refused)} not, in {seconds:.0f} s")
+    say(f"an idle connection of the honest caller was closed {endured.pushed_out} times")
     say(f"99 of 100 within {endured.slowest:.0f} ms; at most {endured.idle:,} idle connections")
     say(f"memory: {before >> 20} MiB before, at most {most >> 20} MiB")
     for kind, told in endured.answers.items():

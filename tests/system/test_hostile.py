@@ -25,6 +25,7 @@ def test_an_issuer_under_siege_goes_on_minting_and_fails_nobody(tmp_path: Path) 
         endured = endure(issuer, SECONDS, idle=IDLE)
     assert endured.refused == []
     assert endured.minted > 0
+    assert endured.pushed_out <= endured.minted // 20
     assert endured.failures == {}
     assert endured.status == 0
     assert "Traceback" not in endured.output
