@@ -54,7 +54,7 @@ def kid_of(header: Mapping[str, Any], *, expected: Expected) -> str:
     return kid
 
 
-def check(compact: Compact, key: VerificationKey, *, expected: Expected, now: Instant) -> None:
+def check(compact: Compact, key: VerificationKey, expected: Expected, now: Instant) -> None:
     """Check everything from the signature to who it is that calls.
 
     Raises:
@@ -72,12 +72,12 @@ def check(compact: Compact, key: VerificationKey, *, expected: Expected, now: In
         _check_audience(claims, expected)
     _check_times(claims, expected, now.wall)
     profile = expected.profile
-    for name in ("sub", profile.client_claim, "jti"):
-        value = claims.get(name)
-        if type(value) is not str or not value:
-            if name == "jti" and profile.jti_optional and name not in claims:
-                continue
-            _check_text(claims, name)
+    sub, client, jti = claims.get("sub"), claims.get(profile.client_claim), claims.get("jti")
+    if not (sub and client and jti) or not (type(sub) is type(client) is type(jti) is str):
+        _check_text(claims, "sub")
+        _check_text(claims, profile.client_claim)
+        if "jti" in claims or not profile.jti_optional:
+            _check_text(claims, "jti")
 
 
 def withdrawn(compact: Compact, revoked: Revoked, *, expected: Expected) -> bool:
@@ -95,11 +95,11 @@ def withdrawn(compact: Compact, revoked: Revoked, *, expected: Expected) -> bool
 
 def accept(
     compact: Compact,
-    *,
     expected: Expected,
     scopes: Collection[str],
     now: Instant,
-    proof_follows: bool = False,
+    *,
+    proof_follows: bool,
 ) -> AccessToken:
     """Check the scopes and the sender constraint of a token whose other claims are checked.
 
@@ -121,12 +121,12 @@ def accept(
         raise SenderConstraintUnverified("the token is bound to its sender (cnf): no proof came")
     kid = compact.header["kid"]
     if profile is RFC9068:
-        return AccessToken(claims, kid=kid, scopes=granted, accepted_at=now)
+        return AccessToken(claims, kid, granted, now)
     return ForeignAccessToken(
         claims,
-        kid=kid,
-        scopes=granted,
-        accepted_at=now,
+        kid,
+        granted,
+        now,
         client_id=claims[profile.client_claim],
         audience=expected.audience,
     )
@@ -134,10 +134,10 @@ def accept(
 
 def expired(token: AccessToken, *, leeway: float, now: Instant) -> bool:
     """Say whether `exp` has passed, even if the wall clock was set back since `accepted_at`."""
-    return past(token.expires_at, leeway=leeway, since=token.accepted_at, now=now)
+    return past(token.expires_at, leeway, token.accepted_at, now)
 
 
-def past(expires_at: int, *, leeway: float, since: Instant, now: Instant) -> bool:
+def past(expires_at: int, leeway: float, since: Instant, now: Instant) -> bool:
     """Say whether `expires_at` has passed `now`, by whichever clock went on more `since` then."""
     wall, monotonic = now
     return (

@@ -7,7 +7,7 @@ import re
 from binascii import a2b_base64
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 from ephemera_client.errors import TokenMalformed, TokenTooLarge
 
@@ -27,32 +27,25 @@ _CANONICAL_LAST = (_ALPHABET, b"", b"AQgw", b"AEIMQUYcgkosw048")
 _BRACKETS = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[\[{]|[\]}]', re.DOTALL)
 _WHITESPACE = " \t\n\r"
 _BACKSLASH = ord("\\")
-_PARTS = 3
+_DOT = ord(".")
 _JWE_DOTS = 4
 _NO_HEADERS: Mapping[bytes, dict[str, Any]] = MappingProxyType({})
 
 
-class Compact:
+class Compact(NamedTuple):
     """The parts of a token, decoded and unverified."""
 
-    __slots__ = ("claims", "header", "header_segment", "signature", "signing_input")
+    header_segment: bytes
+    header: dict[str, Any]
+    claims: dict[str, Any]
+    signing_input: bytes
+    signature: bytes
 
-    def __init__(
-        self,
-        header_segment: bytes,
-        header: dict[str, Any],
-        claims: dict[str, Any],
-        signing_input: bytes,
-        signature: bytes,
-    ) -> None:
-        self.header_segment = header_segment
-        self.header = header
-        self.claims = claims
-        self.signing_input = signing_input
-        self.signature = signature
+    def __repr__(self) -> str:
+        return "Compact()"
 
 
-def parse(raw: str, *, headers: Mapping[bytes, dict[str, Any]] = _NO_HEADERS) -> Compact:
+def parse(raw: str, headers: Mapping[bytes, dict[str, Any]] = _NO_HEADERS) -> Compact:
     """Take a token apart.
 
     Args:
@@ -70,17 +63,18 @@ def parse(raw: str, *, headers: Mapping[bytes, dict[str, Any]] = _NO_HEADERS) ->
     if len(raw) > MAX_LENGTH:
         raise TokenTooLarge(f"the token is longer than {MAX_LENGTH} characters")
     data = raw.encode("ascii", "replace")
-    segments = data.split(b".", _PARTS)
-    if len(segments) != _PARTS:
+    signing_input, _, signature = data.rpartition(b".")
+    header_segment, dot, claims_segment = signing_input.partition(b".")
+    if not dot or _DOT in claims_segment:
         raise TokenMalformed(_what_it_is(data))
-    header_segment, claims_segment, signature = segments
-    signing_input = data[: -len(signature) - 1]
     try:
         header = headers.get(header_segment)
         if header is None:
             header = _members(header_segment)
-        return Compact(
-            header_segment, header, _members(claims_segment), signing_input, _decode(signature)
+        claims = _members(claims_segment)
+        # As Compact(...) does, less a call.
+        return tuple.__new__(
+            Compact, (header_segment, header, claims, signing_input, _decode(signature))
         )
     except ValueError as error:
         reason = str(error)

@@ -21,7 +21,6 @@ class AccessToken:
     def __init__(
         self,
         claims: Mapping[str, Any],
-        *,
         kid: str,
         scopes: frozenset[str],
         accepted_at: Instant,
@@ -129,14 +128,14 @@ class ForeignAccessToken(AccessToken):
     def __init__(  # noqa: PLR0913 - those of any token, and two more
         self,
         claims: Mapping[str, Any],
-        *,
         kid: str,
         scopes: frozenset[str],
         accepted_at: Instant,
+        *,
         client_id: str,
         audience: str,
     ) -> None:
-        super().__init__(claims, kid=kid, scopes=scopes, accepted_at=accepted_at)
+        super().__init__(claims, kid, scopes, accepted_at)
         self._client_id = client_id
         self._audience = audience
 

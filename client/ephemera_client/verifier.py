@@ -201,7 +201,7 @@ class Checks:
     def _open(self, raw: str, scopes: Collection[str]) -> tuple[compact.Compact, str]:
         if isinstance(scopes, str):
             raise ConfigurationError("scopes must be a set of scopes, not one string")
-        parts = compact.parse(raw, headers=self._headers)
+        parts = compact.parse(raw, self._headers)
         if parts.header_segment in self._headers:
             # The very bytes that were checked before, for a token that was then accepted.
             return parts, parts.header["kid"]
@@ -209,7 +209,7 @@ class Checks:
 
     def _check(self, parts: compact.Compact, key: VerificationKey, now: Instant) -> Revoked | None:
         """Return what is revoked, if that is known, once the token itself is in order."""
-        claims.check(parts, key, expected=self._expected, now=now)
+        claims.check(parts, key, self._expected, now)
         return self._revocations.fresh(now)
 
     def _accept(
@@ -223,11 +223,7 @@ class Checks:
         if revoked.any and claims.withdrawn(parts, revoked, expected=self._expected):
             raise TokenRevoked("the issuer has revoked the token")
         token = claims.accept(
-            parts,
-            expected=self._expected,
-            scopes=scopes,
-            now=now,
-            proof_follows=presented is not None,
+            parts, self._expected, scopes, now, proof_follows=presented is not None
         )
         if parts.header_segment not in self._headers:
             # Only what the issuer signed comes in here, so there are few; the bound is for
@@ -253,9 +249,7 @@ class Checks:
 
     def _admit(self, token: AccessToken, claim: Claim, now: Instant) -> AccessToken:
         # Loading keys and claiming take time; what was young enough before may not be now.
-        if claims.past(
-            claim.expires_at, leeway=self._expected.leeway, since=now, now=self._clock()
-        ):
+        if claims.past(claim.expires_at, self._expected.leeway, now, self._clock()):
             raise TokenExpired("the token expired while it was being verified")
         if self._reporter is not None:
             self._reporter.tell(Accepted(self.issuer, self.audience, token))

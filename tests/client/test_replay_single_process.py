@@ -149,12 +149,14 @@ def test_many_ids_that_end_at_once_are_dropped_by_the_claims_that_follow(
 
 def test_a_key_that_is_seen_across_two_others_is_not_taken_for_one_of_them() -> None:
     record = single_process._RECORD.pack
-    first, second = record(b"a" * 16, 0x6262626262626262), record(b"b" * 8 + b"c" * 8, 1)
+    key = single_process._KEY
+    first, second = record(0x6161616161616161, 0x6262626200000000), record(0x6363636363636363, 1)
     shard = first + second
-    assert single_process._holds(shard, b"a" * 16)
-    assert single_process._holds(shard, b"b" * 8 + b"c" * 8)
-    assert not single_process._holds(shard, b"b" * 16)
-    assert single_process._holds(shard + record(b"b" * 16, 1), b"b" * 16)
+    across = shard[12:20]
+    assert single_process._holds(shard, first[key])
+    assert single_process._holds(shard, second[key])
+    assert not single_process._holds(shard, across)
+    assert single_process._holds(shard + across + second[key], across)
 
 
 def test_of_many_threads_one_wins_each_token(
