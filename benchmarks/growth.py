@@ -15,14 +15,14 @@ _REQUESTS = 2000
 
 
 def measure(effort: Effort) -> Part:
-    """Ask an issuer of few clients, one of many, and one of two workers."""
+    """Ask an issuer of few clients, one of many, and one of two workers; all are audited."""
     cores.take_load_core()
     many = effort.size(MANY, 50)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        small = issuers.prepared(folder / "few")
+        small = issuers.prepared(folder / "few", audited=True)
         few = stack.enter_context(small.serving())
-        grown = stack.enter_context(issuers.ephemera(folder / "many", clients=many))
+        grown = stack.enter_context(issuers.ephemera(folder / "many", clients=many, audited=True))
         two = stack.enter_context(small.serving(workers=2))
 
         def asked(issuer: Issuer) -> Callable[[], Window]:

@@ -108,8 +108,12 @@ def prepared(
     clients: int = 2,
     algorithm: str = "ES256",
     settings: Mapping[str, str] = NO_LIMIT_REACHED,
+    audited: bool = False,
 ) -> Prepared:
-    """Fill a new database, with everything as it comes but for `settings`."""
+    """Fill a new database, with everything as it comes but for `settings`.
+
+    Metrics and limits are on, as they come; where it is to be `audited`, so is the audit, in files.
+    """
     folder.mkdir()
     key = ec.generate_private_key(ec.SECP256R1())
     (folder / "keyed.json").write_text(json.dumps({"keys": [_jwk(key)]}))
@@ -129,6 +133,7 @@ def prepared(
         "EPHEMERA_TOKENS_PER_SECOND": "1000000",
         "EPHEMERA_TOKENS_BURST": "1000000",
         "EPHEMERA_ALGORITHM": algorithm,
+        **({"EPHEMERA_AUDIT": f"file:{folder / 'audit'}"} if audited else {}),
         **settings,
     }
     subprocess.run(  # noqa: S603 - our own command
@@ -143,9 +148,12 @@ def prepared(
 
 
 @contextmanager
-def ephemera(folder: Path, *, clients: int = 2, algorithm: str = "ES256") -> Iterator[Issuer]:
+def ephemera(
+    folder: Path, *, clients: int = 2, algorithm: str = "ES256", audited: bool = False
+) -> Iterator[Issuer]:
     """Fill a new database and run the issuer on it."""
-    with prepared(folder, clients=clients, algorithm=algorithm).serving() as issuer:
+    made = prepared(folder, clients=clients, algorithm=algorithm, audited=audited)
+    with made.serving() as issuer:
         yield issuer
 
 

@@ -26,6 +26,7 @@ BARE, SECRET, KEYED, SEVERAL = (
     "private_key_jwt",
     "50 tokens",
 )
+AUDITED = ", audited"
 PEER = "oidc-provider"
 KEYS, BARE_GET = "our JWKS endpoint", "bare Starlette, GET"
 SIGN = "raw ES256 signature"
@@ -55,6 +56,7 @@ def measure(effort: Effort) -> Part:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         ours = stack.enter_context(issuers.ephemera(folder / "ephemera"))
+        audited = stack.enter_context(issuers.ephemera(folder / "audited", audited=True))
         theirs = stack.enter_context(issuers.oidc_provider())
         bare = stack.enter_context(issuers.bare_starlette())
         jwks = [load.get("/.well-known/jwks.json")]
@@ -63,6 +65,13 @@ def measure(effort: Effort) -> Part:
             SECRET: asked(lambda: ours.server.take(ours.by_secret(number(8_000)))),
             KEYED: asked(lambda: ours.server.take(ours.by_assertion(number(3_000)))),
             SEVERAL: asked(lambda: ours.server.take(ours.by_secret(number(500), count=str(COUNT)))),
+            SECRET + AUDITED: asked(lambda: audited.server.take(audited.by_secret(number(8_000)))),
+            KEYED + AUDITED: asked(
+                lambda: audited.server.take(audited.by_assertion(number(3_000)))
+            ),
+            SEVERAL + AUDITED: asked(
+                lambda: audited.server.take(audited.by_secret(number(500), count=str(COUNT)))
+            ),
             f"{PEER}, {SECRET}": asked(lambda: theirs.server.take(theirs.by_secret(number(3_000)))),
             f"{PEER}, {KEYED}": asked(
                 lambda: theirs.server.take(theirs.by_assertion(number(1_500)))
@@ -87,13 +96,18 @@ def _found(turns: dict[str, list[Turn]]) -> Part:
         return (name, rates, each, faster(name, beside))
 
     peers = [f"{PEER}, {method}" for method in (SECRET, KEYED)]
-    several = rounds.spread([it * COUNT for it in _ratios(turns, SIGN, SEVERAL)])
+    several, several_audited = (
+        rounds.spread([it * COUNT for it in _ratios(turns, SIGN, name)])
+        for name in (SEVERAL, SEVERAL + AUDITED)
+    )
+    own = [name + more for name in (SECRET, KEYED, SEVERAL) for more in ("", AUDITED)]
     columns = ("requests", "requests a second", "processor, µs each", "÷ bare Starlette")
     return Part(
         {
-            "mint": table(columns, [row(n, BARE) for n in (BARE, SECRET, KEYED, SEVERAL, *peers)])
-            + f"\n\n50 tokens a request are {several} of the signatures that the same core makes "
-            f"at {rounds.spread([turn.each for turn in turns[SIGN]])} µs each. "
+            "mint": table(columns, [row(name, BARE) for name in (BARE, *own, *peers)])
+            + f"\n\n50 tokens a request are {several} of the signatures that the same core makes, "
+            f"{several_audited} audited, at {rounds.spread([turn.each for turn in turns[SIGN]])} "
+            f"µs each. "
             f"Measured beside: {issuers.versions([PEER])}.",
             "jwks": table(columns, [row(name, BARE_GET) for name in (BARE_GET, KEYS)]),
         },
@@ -103,6 +117,11 @@ def _found(turns: dict[str, list[Turn]]) -> Part:
             "keyed": faster(KEYED, BARE),
             "keyed-peer": faster(KEYED, peers[1]),
             "several": several,
+            "audited-secret": faster(SECRET + AUDITED, BARE),
+            "audited-secret-peer": faster(SECRET + AUDITED, peers[0]),
+            "audited-keyed": faster(KEYED + AUDITED, BARE),
+            "audited-keyed-peer": faster(KEYED + AUDITED, peers[1]),
+            "audited-several": several_audited,
         },
         "minting: requests of one core ÷ bare Starlette (more is better)",
         [Bar(BARE, 1.0, ours=False)]

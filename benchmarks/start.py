@@ -18,12 +18,12 @@ OURS, PEER = "Ephemera", "oidc-provider"
 
 
 def measure(effort: Effort) -> Part:
-    """Start both again and again, then load both."""
+    """Start both again and again, then load both; ours is audited."""
     cores.take_load_core()
     clients = effort.size(CLIENTS, 20)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        ours = issuers.prepared(folder / "ephemera", clients=clients)
+        ours = issuers.prepared(folder / "ephemera", clients=clients, audited=True)
         runs: dict[str, Callable[[], AbstractContextManager[Issuer]]] = {
             OURS: ours.serving,
             PEER: lambda: issuers.oidc_provider(clients=clients),

@@ -29,7 +29,7 @@ _WHITESPACE = " \t\n\r"
 _BACKSLASH = ord("\\")
 _DOT = ord(".")
 _JWE_DOTS = 4
-_NO_HEADERS: Mapping[bytes, dict[str, Any]] = MappingProxyType({})
+NO_HEADERS: Mapping[bytes, dict[str, Any]] = MappingProxyType({})
 
 
 class Compact(NamedTuple):
@@ -45,7 +45,7 @@ class Compact(NamedTuple):
         return "Compact()"
 
 
-def parse(raw: str, headers: Mapping[bytes, dict[str, Any]] = _NO_HEADERS) -> Compact:
+def parse(raw: str, headers: Mapping[bytes, dict[str, Any]] = NO_HEADERS) -> Compact:
     """Take a token apart.
 
     Args:

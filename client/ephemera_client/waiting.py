@@ -3,8 +3,8 @@
 import asyncio
 import sys
 import threading
-from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections import defaultdict, deque
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from typing import Any, Protocol
 
@@ -43,10 +43,11 @@ class ThreadWaiter:
 class TaskWaiter:
     """Waits in the task that makes it, of asyncio or trio."""
 
-    __slots__ = ("_event", "_future", "loop", "wake")
+    __slots__ = ("_event", "_future", "_seconds", "loop", "wake")
 
     def __init__(self) -> None:
         self.loop = _running_loop()
+        self._seconds: float | None = None
         self._future: asyncio.Future[None] | None = None
         if isinstance(self.loop, asyncio.AbstractEventLoop):
             # An anyio event with a cancel scope around it costs three times as much.
@@ -56,21 +57,71 @@ class TaskWaiter:
             self._event = anyio.Event()
             self.wake = self._event.set
 
-    async def wait(self, seconds: float) -> None:
-        """Suspend this task until woken, at most `seconds`."""
+    @property
+    def is_over(self) -> bool:
+        """Whether a task of asyncio has been woken, or has left."""
+        return self._future is not None and self._future.done()
+
+    def limit(self, seconds: float) -> None:
+        """Wait at most `seconds` from now; to be called in the event loop."""
         if self._future is None:
-            with anyio.move_on_after(seconds):
-                await self._event.wait()
-            return
-        timer = self.loop.call_later(max(seconds, 0.0), self.wake)
-        try:
-            await self._future
-        finally:
-            timer.cancel()
+            self._seconds = seconds
+        else:
+            self.loop.call_later(max(seconds, 0.0), self.wake)
+
+    def wait(self) -> Awaitable[None]:
+        """Return what suspends this task until woken."""
+        return self._future or self._wait()
+
+    async def _wait(self) -> None:
+        with anyio.move_on_after(self._seconds):
+            await self._event.wait()
 
     def _wake_future(self) -> None:
         if self._future is not None and not self._future.done():
             self._future.set_result(None)
+
+
+class Patience:
+    """Ends the waits of many tasks, all of which may last `seconds`.
+
+    A timer for each, made and cancelled, costs as much as all the rest of a wait. Those of one loop
+    end in the order in which they began: so each loop of asyncio has one timer for all.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._waiting: dict[Any, deque[tuple[float, TaskWaiter]]] = {}
+
+    def limit(self, waiter: TaskWaiter) -> None:
+        """Limit one wait, from now; to be called in its event loop."""
+        loop = waiter.loop
+        if not isinstance(loop, asyncio.AbstractEventLoop):
+            waiter.limit(self._seconds)
+            return
+        waiting = self._waiting.get(loop)
+        if waiting is None:
+            waiting = self._begin(loop)
+        while waiting and waiting[0][1].is_over:
+            waiting.popleft()
+        waiting.append((loop.time() + self._seconds, waiter))
+
+    def _begin(self, loop: Any) -> deque[tuple[float, TaskWaiter]]:
+        for ended in [other for other in list(self._waiting) if other.is_closed()]:
+            self._waiting.pop(ended, None)
+        waiting = self._waiting[loop] = deque()
+        loop.call_later(self._seconds, self._end, loop)
+        return waiting
+
+    def _end(self, loop: Any) -> None:
+        waiting = self._waiting[loop]
+        now = loop.time()
+        while waiting and (waiting[0][0] <= now or waiting[0][1].is_over):
+            waiting.popleft()[1].wake()
+        if waiting:
+            loop.call_at(waiting[0][0], self._end, loop)
+        else:
+            del self._waiting[loop]
 
 
 def _running_loop() -> Any:

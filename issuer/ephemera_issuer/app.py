@@ -36,6 +36,7 @@ from ephemera_issuer.limits import Limits
 from ephemera_issuer.possession import Proofs
 from ephemera_issuer.proxies import Proxies
 from ephemera_issuer.spent import SpentAssertions
+from ephemera_issuer.turn import Turns
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Collection, Coroutine
@@ -81,20 +82,25 @@ class _Application(Starlette):
         super().__init__(**parts)
         self._token = token
         self._limits = limits
-        self._proxies = proxies
+        self._proxies = proxies or None
         self._clock = clock
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    # No coroutine of its own for the endpoint: it would be gone through whenever that goes on.
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Coroutine[Any, Any, None]:
         """Answer one request, or run the lifespan."""
-        if self._proxies and scope["type"] == "http":
+        if self._proxies is not None and scope["type"] == "http":
             self._proxies.resolve(scope)
         if scope.get("path") == TOKEN_PATH and scope.get("method") == "POST":
-            await self._token(scope, receive, send)
-        elif (error := self._turned_away(scope)) is not None:
+            return self._token(scope, receive, send)
+        return self._other(scope, receive, send)
+
+    async def _other(self, scope: Scope, receive: Receive, send: Send) -> None:
+        error = self._turned_away(scope)
+        if error is None:
+            await super().__call__(scope, receive, send)
+        else:
             await self._limits.hold(error)
             await refusal(error)(scope, receive, send)
-        else:
-            await super().__call__(scope, receive, send)
 
     def _turned_away(self, scope: Scope) -> TooManyRequests | None:
         # Whoever asks whether the process lives must not take a flood for its death.
@@ -155,10 +161,12 @@ def create_app(  # noqa: PLR0913 - the parts of an issuer
         feed.end()
 
     limits = limits or Limits()
+    turns = Turns()
     authentication = Authentication(
         issuer=issuer,
         keys=ClientKeys(hosts=jwks_uri_hosts, clock=clock),
         issuer_keys=ClientKeys(hosts=jwks_uri_hosts, clock=clock, whose="issuer"),
+        turns=turns,
     )
     spent = SpentAssertions(ledger)
     token = TokenEndpoint(
@@ -171,6 +179,7 @@ def create_app(  # noqa: PLR0913 - the parts of an issuer
         observers=observers,
         auditor=auditor,
         limits=limits,
+        turns=turns,
     )
     presented = partial(
         PresentedToken,

@@ -32,7 +32,9 @@ TOKEN_REQUEST = CREDENTIAL | {"grant_type", "resource", "audience", "scope", "li
 _PLUS, _PERCENT = b"+%"
 _NAMES = {name.encode(): name for name in TOKEN_REQUEST}
 _TARGETS = frozenset({"resource", "audience"})
-_REMEMBERED = frozenset(name.encode() for name in TOKEN_REQUEST - CREDENTIAL)
+_REMEMBERED = frozenset(
+    name.encode() for name in TOKEN_REQUEST - CREDENTIAL | {"client_assertion_type"}
+)
 _LONGEST_REMEMBERED = 256
 _STRAY_PERCENT = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _ABSOLUTE_URI = re.compile(

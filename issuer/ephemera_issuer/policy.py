@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from ephemera_issuer.errors import PolicyRefused, Unavailable
@@ -89,16 +90,20 @@ def decide(held: Snapshot | Registry, client: Client, request: TokenRequest) -> 
         rule = Rule.AUDIENCE_LIFETIME
     else:
         rule = Rule.MAXIMUM_LIFETIME
-    scope = " ".join(sorted(scopes))
     return Decision(
         client.id,
         audience.id,
-        scope,
+        _spelled(scopes),
         lifetime,
         audience.single_use,
         rule,
         audience.dpop_required,
     )
+
+
+@lru_cache(maxsize=1024)
+def _spelled(scopes: frozenset[str]) -> str:
+    return " ".join(sorted(scopes))
 
 
 def require_enabled(client: Client) -> None:

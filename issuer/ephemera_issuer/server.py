@@ -125,6 +125,7 @@ def _configured(served: Served, *, lifespan: Literal["on", "off"]) -> uvicorn.Co
     return uvicorn.Config(
         served.app,
         http=Connection,
+        interface="asgi3",
         ws="none",
         lifespan=lifespan,
         log_config=None,

@@ -265,6 +265,6 @@ def test_there_is_an_end_to_how_many_keys_of_callers_are_kept() -> None:
     known = KnownKeys()
     parts = compact.parse(proof_of(None))
     for number in range(1025):
-        parts.header_segment = b"%d" % number
+        parts = parts._replace(header_segment=b"%d" % number)
         known.keep(parts, jwk.parse(key_of_caller().jwk), "thumbprint")
     assert known.keys.keys() == known.headers.keys() == {b"1024"}

@@ -14,7 +14,8 @@ async def test_a_thread_wakes_tasks_and_threads_at_once() -> None:
 
     async def wait(number: int) -> None:
         waiters.append(waiter := TaskWaiter())
-        await waiter.wait(10)
+        waiter.limit(10)
+        await waiter.wait()
         woken.append(number)
 
     blocked = ThreadWaiter()
@@ -31,8 +32,10 @@ async def test_a_thread_wakes_tasks_and_threads_at_once() -> None:
 @pytest.mark.anyio
 async def test_nobody_waits_longer_than_asked() -> None:
     with anyio.fail_after(5):
-        await TaskWaiter().wait(0.001)
-        await TaskWaiter().wait(-1)
+        for seconds in (0.001, -1):
+            waiter = TaskWaiter()
+            waiter.limit(seconds)
+            await waiter.wait()
     ThreadWaiter().wait(0.001)
     ThreadWaiter().wait(-1)
 
@@ -41,7 +44,7 @@ async def test_nobody_waits_longer_than_asked() -> None:
 async def test_a_cancelled_task_leaves() -> None:
     waiter = TaskWaiter()
     with anyio.move_on_after(0.001) as scope:
-        await waiter.wait(60)
+        await waiter.wait()
     assert scope.cancelled_caught
     wake_all([waiter])
 
@@ -57,6 +60,6 @@ def test_a_loop_that_has_ended_keeps_nobody_else_from_waking(backend: str) -> No
         waiter = TaskWaiter()
         threading.Thread(target=wake_all, args=[[gone, waiter]]).start()
         with anyio.fail_after(5):
-            await waiter.wait(10)
+            await waiter.wait()
 
     asyncio.run(stay())

@@ -5,13 +5,16 @@ from __future__ import annotations
 import contextlib
 import json
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import httpx
 import pytest
 from issuer.test_server import FORM, HEAD, ask, connect, read_head, read_until_closed, start
 
+from ephemera_issuer.connection import Answers
+
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Iterator
 
     from ephemera_issuer.demo.process import Service
@@ -185,3 +188,73 @@ def test_a_trusted_proxy_has_no_share_of_its_own() -> None:
             connection = stack.enter_context(connect(service))
             connection.sendall(GET)
             assert read_head(connection).startswith(b"HTTP/1.1 200 ")
+
+
+class Written:
+    """A transport that keeps apart what is written apart."""
+
+    def __init__(self) -> None:
+        self.parts: list[bytes] = []
+        self.closed = False
+
+    def write(self, data: bytes) -> None:
+        assert not self.closed
+        self.parts.append(data)
+
+    def close(self) -> None:
+        self.closed = True
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+
+@pytest.fixture
+def written() -> Written:
+    return Written()
+
+
+@pytest.fixture
+def answers(written: Written) -> Answers:
+    return Answers(cast("asyncio.Transport", written))
+
+
+def test_a_head_leaves_with_the_first_part_of_its_body(answers: Answers, written: Written) -> None:
+    for _ in range(2):
+        for part in (b"head ", b"one ", b"two"):
+            answers.write(part)
+        answers.end()
+    assert written.parts == [b"head one ", b"two"] * 2
+
+
+def test_a_head_without_a_body_leaves_at_the_end(answers: Answers, written: Written) -> None:
+    answers.write(b"head")
+    assert written.parts == []
+    answers.end()
+    answers.end()
+    assert written.parts == [b"head"]
+
+
+def test_a_head_leaves_before_its_connection_is_closed(answers: Answers, written: Written) -> None:
+    answers.write(b"head")
+    assert not answers.is_closing()
+    answers.close()
+    assert written.parts == [b"head"]
+    assert answers.is_closing()
+
+
+def test_an_answer_to_head_is_a_head(hurried: Service) -> None:
+    with connect(hurried) as connection:
+        connection.sendall(b"HEAD /.well-known/jwks.json HTTP/1.1\r\nHost: x\r\n\r\n" + GET)
+        received = read_until_closed(connection)
+    first, second, body = received.split(b"\r\n\r\n")
+    assert first.startswith(b"HTTP/1.1 200 ")
+    assert second.startswith(b"HTTP/1.1 200 ")
+    assert f"content-length: {len(body)}".encode() in first
+
+
+def test_a_caller_that_asks_whether_to_go_on_is_told_so(hurried: Service) -> None:
+    with connect(hurried) as connection:
+        connection.sendall(HEAD + b"Expect: 100-continue\r\nContent-Length: %d\r\n\r\n" % len(FORM))
+        assert read_head(connection) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        connection.sendall(FORM)
+        assert read_head(connection).startswith(b"HTTP/1.1 200 ")

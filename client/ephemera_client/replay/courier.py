@@ -41,7 +41,8 @@ class Courier:
 
     def __init__(self, carry_out: Callable[[list[Errand]], None]) -> None:
         self._carry_out = carry_out
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
         self._waiting: deque[Errand] = deque()
         self._thread: threading.Thread | None = None
         self._closing = False
@@ -52,7 +53,7 @@ class Courier:
         Raises:
             RuntimeError: no thread can be started.
         """
-        with self._changed:
+        with self._lock:
             self._closing = False
             if self._thread is None:
                 self._thread = self._start()
@@ -62,7 +63,7 @@ class Courier:
 
     def close(self) -> None:
         """Let the thread end once it has done what it has."""
-        with self._changed:
+        with self._lock:
             self._closing = True
             self._changed.notify()
 
@@ -76,14 +77,14 @@ class Courier:
             try:
                 self._carry_out(batch)
             except BaseException:
-                with self._changed:
+                with self._lock:
                     self._thread = None
                 raise
             finally:
                 wake_all([errand.waiter for errand in batch])
 
     def _next(self) -> list[Errand]:
-        with self._changed:
+        with self._lock:
             while not self._waiting:
                 if self._closing or not (self._changed.wait(_IDLE) or self._waiting):
                     self._thread = None

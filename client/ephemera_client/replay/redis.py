@@ -19,7 +19,7 @@ from ephemera_client.instant import Clock, Instant
 from ephemera_client.replay.claim import AcceptedOnce, Claim
 from ephemera_client.replay.redis_primary import PARTITIONS, TIMES, Attempt, visit
 from ephemera_client.url import CaFile
-from ephemera_client.waiting import TaskWaiter, ThreadWaiter, Waiter
+from ephemera_client.waiting import Patience, TaskWaiter, ThreadWaiter, Waiter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -78,6 +78,7 @@ class RedisReplayCache:
         server = redis_wire.server(url, ca_file=ca_file)
         self._name = repr(server)
         self._deadline = deadline
+        self._patience = Patience(deadline)
         self._clock = clock
         self._begin: Callable[[], Primaries] = lambda: redis_cluster.Primaries(
             server,
@@ -115,7 +116,8 @@ class RedisReplayCache:
         attempt = self._attempt(claim, now, waiter)
         try:
             self._primaries.route(attempt)
-            await waiter.wait(self._deadline)
+            self._patience.limit(waiter)
+            await waiter.wait()
         finally:
             # Not sent yet, it need not be.
             attempt.give_up_at = 0.0
@@ -138,7 +140,8 @@ class RedisReplayCache:
         waiters = [TaskWaiter() for _ in range(PARTITIONS)]
         attempts = [self._visit(part, waiter) for part, waiter in enumerate(waiters)]
         for waiter, attempt in zip(waiters, attempts, strict=True):
-            await waiter.wait(attempt.give_up_at - time.monotonic())
+            waiter.limit(attempt.give_up_at - time.monotonic())
+            await waiter.wait()
             self._judge(attempt)
 
     def close(self) -> None:
@@ -160,18 +163,19 @@ class RedisReplayCache:
         key = claim.key
         return Attempt(
             key[0] % PARTITIONS,
-            key=b":" + key,
-            facts=TIMES.pack(math.floor(now.wall), claim.issued_at, claim.expires_at),
-            give_up_at=time.monotonic() + self._deadline,
-            waiter=waiter,
+            b":" + key,
+            TIMES.pack(math.floor(now.wall), claim.issued_at, claim.expires_at),
+            time.monotonic() + self._deadline,
+            waiter,
         )
 
     def _visit(self, partition: int, waiter: Waiter) -> Attempt:
         attempt = Attempt(
             partition,
-            facts=visit(self._clock().wall),
-            give_up_at=time.monotonic() + self._deadline,
-            waiter=waiter,
+            b"",
+            visit(self._clock().wall),
+            time.monotonic() + self._deadline,
+            waiter,
         )
         self._primaries.route(attempt)
         return attempt
@@ -193,6 +197,7 @@ class RedisReplayCache:
     def _forked(self) -> None:
         # Threads, and whoever held a lock, stayed behind in the parent; the connections are its.
         self._primaries = self._begin()
+        self._patience = Patience(self._deadline)
 
 
 _alive: weakref.WeakSet[RedisReplayCache] = weakref.WeakSet()

@@ -95,8 +95,7 @@ class Attempt:
     def __init__(
         self,
         partition: int,
-        *,
-        key: bytes = b"",
+        key: bytes,
         facts: bytes,
         give_up_at: float,
         waiter: Waiter,
@@ -153,7 +152,9 @@ class Primary:
         self._cluster = cluster
         self._records = [record(prefix, partition) for partition in range(PARTITIONS)]
         self._clock = clock
-        self._changed = threading.Condition()
+        # Taken for each claim: by itself, a lock is taken without any call of Python's.
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
         self._waiting: deque[Attempt] = deque()
         self._thread: threading.Thread | None = None
         self._closing = False
@@ -168,7 +169,7 @@ class Primary:
 
     def submit(self, attempt: Attempt) -> None:
         """Claim, or settle at once where the server has just failed others."""
-        with self._changed:
+        with self._lock:
             failure = self._failure
             if admitted := self._breaker.admits(time.monotonic()):
                 if not self._waiting:
@@ -183,7 +184,7 @@ class Primary:
 
     def retire(self) -> None:
         """Let the thread finish what it has and close the connection."""
-        with self._changed:
+        with self._lock:
             self._closing = True
             self._changed.notify()
 
@@ -210,13 +211,13 @@ class Primary:
             except BaseException:
                 # Raised, so that it is seen; the next claim starts another thread.
                 self._drop()
-                with self._changed:
+                with self._lock:
                     self._thread = None
                 self._fail(batch, "failed")
                 raise
 
     def _next(self) -> list[Attempt]:
-        with self._changed:
+        with self._lock:
             while True:
                 now = time.monotonic()
                 batch: list[Attempt] = []
@@ -246,7 +247,7 @@ class Primary:
                 if is_last:
                     self._fail(batch, failed.code)
                     return
-        with self._changed:
+        with self._lock:
             self._breaker.succeeded()
         if batch:
             # A slot that is moving has moved in a moment; and two nodes that point at each other
@@ -288,7 +289,7 @@ class Primary:
             raise LinkFailed("evicting")
         facts = visit(self._clock().wall)
         visits = [
-            Attempt(partition, facts=facts, give_up_at=math.inf, waiter=ThreadWaiter())
+            Attempt(partition, b"", facts, math.inf, ThreadWaiter())
             for partition in range(PARTITIONS)
         ]
         replies = link.exchange([self._command(group) for group in self._groups(visits)])
@@ -353,7 +354,7 @@ class Primary:
         return ("EVALSHA", self._script, len(keys), *keys, self._run_id, b"".join(facts))
 
     def _fail(self, batch: list[Attempt], code: str) -> None:
-        with self._changed:
+        with self._lock:
             self._breaker.failed(time.monotonic())
             self._failure = code
             batch = [*batch, *self._waiting]

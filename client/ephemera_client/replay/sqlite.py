@@ -125,7 +125,7 @@ class SQLiteReplayCache:
         except RuntimeError as error:
             raise self._unavailable("no_thread") from error
         try:
-            await errand.waiter.wait(self._deadline)
+            await errand.waiter.wait()
         finally:
             # Not carried out yet, it need not be.
             errand.give_up_at = 0.0
@@ -169,6 +169,7 @@ class SQLiteReplayCache:
             self._courier,
             at_once=self._carry_out_at_once,
             no_thread=lambda: self._unavailable("no_thread"),
+            patience=self._deadline,
         )
 
     def _carry_out_at_once(self, errands: list[Errand]) -> bool:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ephemera_client.replay.courier import Courier, Errand
+from ephemera_client.waiting import Patience
 
 
 class Turns:
@@ -18,6 +19,7 @@ class Turns:
         courier: Takes what is not carried out here, and all of what trio's tasks submit.
         at_once: Carries all of these errands out without waiting, or none: it says which.
         no_thread: Makes the refusal where the courier can start no thread.
+        patience: Seconds that a task waits for the courier.
     """
 
     def __init__(
@@ -26,8 +28,10 @@ class Turns:
         *,
         at_once: Callable[[list[Errand]], bool],
         no_thread: Callable[[], Exception],
+        patience: float,
     ) -> None:
         self._courier = courier
+        self._patience = Patience(patience)
         self._at_once = at_once
         self._no_thread = no_thread
         self._pending: dict[Any, list[Errand]] = {}
@@ -40,7 +44,7 @@ class Turns:
         """
         loop = errand.waiter.loop
         if not isinstance(loop, asyncio.AbstractEventLoop):
-            self._courier.submit(errand)
+            self._hand_over(errand)
             return
         pending = self._pending.get(loop)
         if pending is not None:
@@ -57,8 +61,12 @@ class Turns:
             return
         for errand in errands:
             try:
-                self._courier.submit(errand)
+                self._hand_over(errand)
             except RuntimeError:
                 errand.refusal = self._no_thread()
                 errand.is_done = True
                 errand.waiter.wake()
+
+    def _hand_over(self, errand: Errand) -> None:
+        self._patience.limit(errand.waiter)
+        self._courier.submit(errand)

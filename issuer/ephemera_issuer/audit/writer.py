@@ -87,7 +87,9 @@ class Writer:
         self._idle = False
         self._hurry = threading.Event()
         self._ended: float | None = None
-        self._state = threading.Condition()
+        # Taken for each record: by itself, a lock is taken without any call of Python's.
+        self._lock = threading.Lock()
+        self._state = threading.Condition(self._lock)
         self._thread: threading.Thread | None = None
         self._told: tuple[Callable[[], None], ...] = ()
 
@@ -108,7 +110,7 @@ class Writer:
             weight: For how many records of the usual size it counts.
             hurry: Whether somebody waits for it.
         """
-        with self._state:
+        with self._lock:
             self._queue.append((body, weight))
             self._put += 1
             self._weight += weight
@@ -130,7 +132,7 @@ class Writer:
         Raises:
             AuditNotWritten: It is not after some seconds; it may come to be later.
         """
-        with self._state:
+        with self._lock:
             if not self._state.wait_for(lambda: self.written >= number, self.patience):
                 raise AuditNotWritten(self.failure or "the audit: records are not written in time")
 
@@ -140,7 +142,7 @@ class Writer:
         Raises:
             AuditNotWritten: It cannot be written; the text says how many records are lost.
         """
-        with self._state:
+        with self._lock:
             self._ended = time.monotonic() + self._flush
             self._idle = False
             self._state.notify_all()
@@ -164,7 +166,7 @@ class Writer:
                 weight = sum(each for _, each in batch)
                 if not self._write([body() for body, _ in batch]):
                     return
-                with self._state:
+                with self._lock:
                     self.written += len(batch)
                     self._weight -= weight
                     self.behind = self._weight >= self._most_waiting
@@ -181,7 +183,7 @@ class Writer:
 
     def _batch(self) -> list[tuple[Callable[[], bytes], int]]:
         """Wait for records, and take some; none at the end."""
-        with self._state:
+        with self._lock:
             while not self._queue and self._ended is None:
                 self._idle = True
                 self._state.wait()
@@ -190,7 +192,7 @@ class Writer:
         # Whoever hurries from now on is in this batch, or hurries the next one.
         if self._ended is None:
             self._hurry.clear()
-        with self._state:
+        with self._lock:
             return [self._queue.popleft() for _ in range(min(len(self._queue), _MOST_AT_ONCE))]
 
     def _write(self, bodies: list[bytes]) -> bool:
@@ -207,7 +209,7 @@ class Writer:
                 self._tell()
                 if self._ended is not None and time.monotonic() > self._ended:
                     return False
-                with self._state:
+                with self._lock:
                     self._state.wait(_PAUSE)
             else:
                 self._opening = None

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ephemera_issuer.authentication import assertion, decoy, federated, secret
 from ephemera_issuer.errors import RequestRefused
 from ephemera_issuer.policy import require_enabled
+from ephemera_issuer.turn import Turns
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Awaitable, Mapping, Sequence
 
+    from ephemera_client.compact import Compact
     from ephemera_client.instant import Instant
     from ephemera_client.jwk import VerificationKey
     from ephemera_client.replay import Claim
@@ -20,6 +23,8 @@ if TYPE_CHECKING:
 
 METHODS = ("private_key_jwt", "client_secret_basic")
 """As the metadata name them (RFC 8414 §2)."""
+
+_REMEMBERED_HEADERS = 4096
 
 NO_SIGNATURE = b"\1" * 64
 """Of the form of one, so that it takes a verification to refuse it."""
@@ -44,9 +49,10 @@ class Authentication:
         keys: Where the keys of clients are.
         issuer_keys: Where the keys of trusted issuers are.
         decoys: The keys that stand in for those that a caller does not have, by algorithm.
+        turns: Where signatures are verified.
     """
 
-    __slots__ = ("_decoys", "_issuer", "_issuer_keys", "_keys")
+    __slots__ = ("_decoys", "_headers", "_issuer", "_issuer_keys", "_keys", "_turns")
 
     def __init__(
         self,
@@ -55,11 +61,14 @@ class Authentication:
         keys: ClientKeys,
         issuer_keys: ClientKeys,
         decoys: Mapping[str, VerificationKey] = decoy.KEYS,
+        turns: Turns | None = None,
     ) -> None:
         self._issuer = issuer
         self._keys = keys
         self._issuer_keys = issuer_keys
         self._decoys = decoys
+        self._turns = turns or Turns()
+        self._headers: dict[bytes, dict[str, Any]] = {}
 
     async def identify(
         self,
@@ -122,7 +131,7 @@ class Authentication:
         now: Instant,
     ) -> Caller:
         try:
-            presented = assertion.parse(parameters)
+            presented = assertion.parse(parameters, self._headers)
         except ValueError:
             raise unauthenticated() from None
         # Its `sub` says nothing of ours, so a federated one comes with an explicit client_id.
@@ -139,9 +148,11 @@ class Authentication:
             key = await self._keys.find(
                 client, alg=presented.alg, kid=presented.kid, among=clients, now=now
             )
-        if not self._genuine(presented, key) or client is None:
+        if not await self._genuine(presented, key) or key is None or client is None:
             raise unauthenticated()
-        return Caller(client, assertion.accept(presented, issuer=self._issuer, now=now.wall))
+        spending = assertion.accept(presented, issuer=self._issuer, now=now.wall)
+        self._remember(presented.parts)
+        return Caller(client, spending)
 
     async def _by_federated(
         self,
@@ -154,7 +165,7 @@ class Authentication:
         key = await self._issuer_keys.find(
             trusted, alg=presented.alg, kid=presented.kid, among=issuers, now=now
         )
-        if not self._genuine(presented, key):
+        if not await self._genuine(presented, key) or key is None:
             raise unauthenticated()
         token = federated.accept(presented.parts, trusted, issuer=self._issuer, now=now.wall)
         # Anybody may hold a genuine token of a public issuer, so whom it would have to speak of
@@ -163,10 +174,18 @@ class Authentication:
             raise unauthenticated()
         return Caller(client, token.spending)
 
-    def _genuine(self, presented: Assertion, key: VerificationKey | None) -> bool:
-        parts = presented.parts
-        genuine = (key or self._decoys[presented.alg]).verify(parts.signing_input, parts.signature)
-        return genuine and key is not None
+    def _remember(self, parts: Compact) -> None:
+        # Only what a client has signed comes in here: the same few headers again and again.
+        if parts.header_segment not in self._headers:
+            if len(self._headers) >= _REMEMBERED_HEADERS:
+                self._headers.clear()
+            self._headers[parts.header_segment] = parts.header
+
+    def _genuine(self, presented: Assertion, key: VerificationKey | None) -> Awaitable[bool]:
+        parts, stand_in = presented.parts, self._decoys[presented.alg]
+        return self._turns.do(
+            partial((key or stand_in).verify, parts.signing_input, parts.signature)
+        )
 
 
 def _require_same(client_id: str, parameters: Mapping[str, str]) -> None:

@@ -40,9 +40,12 @@ class KeyHolder(Protocol):
 
 def registered(keys: Collection[ClientKey], *, alg: str, kid: str | None) -> VerificationKey | None:
     """Find the key of this algorithm that `kid` names, or the one that fits, or None."""
-    fitting = [entry.key for entry in keys if entry.key.alg == alg]
-    named = [key for key in fitting if kid in {None, key.kid}]
-    return named[0] if len(named) == 1 else None
+    fitting = [
+        entry.key
+        for entry in keys
+        if entry.key.alg == alg and (kid is None or kid == entry.key.kid)
+    ]
+    return fitting[0] if len(fitting) == 1 else None
 
 
 class ClientKeys:

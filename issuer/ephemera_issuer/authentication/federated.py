@@ -72,7 +72,7 @@ def accept(parts: Compact, trusted: TrustedIssuer, *, issuer: str, now: float) -
         RequestRefused: `invalid_client`.
     """
     header, claims = parts.header, parts.claims
-    for name in REFUSED_HEADERS:
+    for name in sorted(REFUSED_HEADERS):
         if name in header:
             raise refused(f"the header must not carry {name}")
     typ = header.get("typ", "JWT")

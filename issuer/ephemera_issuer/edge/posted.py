@@ -56,16 +56,20 @@ async def read(receive: Receive) -> bytes | None:
     Raises:
         HTTPException: 413, as soon as there is too much of it.
     """
-    body = bytearray()
+    parts: list[bytes] = []
+    size = 0
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
             return None
-        body += message.get("body", b"")
-        if len(body) > MAXIMUM_BODY:
+        part = message.get("body", b"")
+        parts.append(part)
+        size += len(part)
+        if size > MAXIMUM_BODY:
             raise _too_large()
         if not message.get("more_body", False):
-            return bytes(body)
+            # The only part is not copied.
+            return b"".join(parts)
 
 
 def _too_large() -> HTTPException:

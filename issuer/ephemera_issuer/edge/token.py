@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from json.encoder import encode_basestring_ascii as quote
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from ephemera_issuer.errors import RequestRefused
 from ephemera_issuer.limits import Limits
 from ephemera_issuer.mint import mint_several
 from ephemera_issuer.policy import decide, require_settled
+from ephemera_issuer.turn import Turns
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -40,7 +42,7 @@ class TokenEndpoint:
 
     __slots__ = (
         *("_auditor", "_authentication", "_clock", "_issuer", "_limits", "_observers"),
-        *("_proofs", "_snapshots", "_spent"),
+        *("_proofs", "_snapshots", "_spent", "_turns"),
     )
 
     def __init__(  # noqa: PLR0913 - the parts of the walk
@@ -55,6 +57,7 @@ class TokenEndpoint:
         observers: Collection[Observer] = (),
         auditor: Auditor | None = None,
         limits: Limits | None = None,
+        turns: Turns | None = None,
     ) -> None:
         self._snapshots = snapshots
         self._issuer = issuer
@@ -65,6 +68,7 @@ class TokenEndpoint:
         self._observers = tuple(observers)
         self._auditor = auditor
         self._limits = limits or Limits()
+        self._turns = turns or Turns()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; a caller that goes away before its form is complete gets none.
@@ -77,10 +81,7 @@ class TokenEndpoint:
                 await self._auditor.room()
             self._limits.admit(attempt.address, attempt.began.monotonic)
             authorization = credentials(scope["headers"])
-            proofs = []
-            for name, value in scope["headers"]:
-                if name == b"dpop":
-                    proofs.append(value)
+            proofs = [value for name, value in scope["headers"] if name == b"dpop"]
             body = await read(receive)
             if body is None:
                 return
@@ -143,13 +144,16 @@ class TokenEndpoint:
             await self._spent.claim_proof(possession.claim, now, nonce=self._proofs.nonce(now))
         if caller.assertion is not None:
             await self._spent.claim(caller.assertion, now)
-        tokens = mint_several(
-            decision,
-            issuer=self._issuer,
-            signer=snapshot.signer,
-            now=now.wall,
-            number=request.number,
-            thumbprint=possession and possession.thumbprint,
+        tokens = await self._turns.do(
+            partial(
+                mint_several,
+                decision,
+                issuer=self._issuer,
+                signer=snapshot.signer,
+                now=now.wall,
+                number=request.number,
+                thumbprint=possession and possession.thumbprint,
+            )
         )
         if self._auditor is not None:
             await self._auditor.minted(attempt, decision, tokens)
@@ -181,10 +185,11 @@ class TokenEndpoint:
 
 
 def _granted(decision: Decision, tokens: list[str], token_type: str) -> bytes:
-    first, *others = tokens
+    first, additional = tokens[0], ""
     single_use = "true" if decision.single_use else "false"
-    listed = '","'.join(others)
-    additional = f',"additional_tokens":["{listed}"]' if others else ""
+    if len(tokens) > 1:
+        listed = '","'.join(tokens[1:])
+        additional = f',"additional_tokens":["{listed}"]'
     return (
         f'{{"access_token":"{first}","token_type":"{token_type}",'
         f'"expires_in":{decision.lifetime},'
