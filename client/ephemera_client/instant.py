@@ -17,7 +17,8 @@ class Instant(NamedTuple):
 
     def since(self, earlier: "Instant") -> float:
         """Seconds from `earlier`: the larger of what the two clocks say."""
-        return max(self.wall - earlier.wall, self.monotonic - earlier.monotonic)
+        by_wall, by_monotonic = self.wall - earlier.wall, self.monotonic - earlier.monotonic
+        return max(by_monotonic, by_wall)
 
 
 Clock = Callable[[], Instant]

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
-from binascii import a2b_base64, b2a_base64
+from binascii import b2a_base64
 from functools import lru_cache
 from json.encoder import encode_basestring_ascii as quote
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ephemera_issuer.errors import RequestRefused
 
@@ -19,14 +18,22 @@ MAXIMUM_BYTES = 4096
 """Headers larger than this are dropped by proxies on the way."""
 
 _TO_URL_SAFE = bytes.maketrans(b"+/", b"-_")
-_FROM_URL_SAFE = bytes.maketrans(b"-_", b"+/")
-_JTI = slice(-24, -2)
-"""Where it is in the claims: they end with it, a quotation mark and a brace."""
+
+
+class Minted(NamedTuple):
+    """Tokens of one request, and their ids; all were signed by the key named `kid`."""
+
+    kid: str
+    tokens: list[str]
+    ids: list[bytes]
+
+    def __repr__(self) -> str:
+        return f"Minted({len(self.tokens)} by {self.kid})"
 
 
 def mint(decision: Decision, *, issuer: str, signer: Signer, now: float) -> str:
     """Sign one token; see `mint_several`."""
-    return mint_several(decision, issuer=issuer, signer=signer, now=now, number=1)[0]
+    return mint_several(decision, issuer=issuer, signer=signer, now=now, number=1).tokens[0]
 
 
 def mint_several(  # noqa: PLR0913 - what a token says, each by its name
@@ -37,7 +44,7 @@ def mint_several(  # noqa: PLR0913 - what a token says, each by its name
     now: float,
     number: int,
     thumbprint: str | None = None,
-) -> list[str]:
+) -> Minted:
     """Sign tokens that say the same, each with an id of its own.
 
     Args:
@@ -59,8 +66,9 @@ def mint_several(  # noqa: PLR0913 - what a token says, each by its name
     )
     header = _header(signer.alg, signer.kid)
     tokens = []
-    for _ in range(number):
-        signing_input = header + _segment(b'%b%b"}' % (claims, _segment(os.urandom(16))))
+    ids = [_segment(os.urandom(16)) for _ in range(number)]
+    for jti in ids:
+        signing_input = header + _segment(b'%b%b"}' % (claims, jti))
         token = signing_input + b"." + _segment(signer.sign(signing_input))
         if len(token) > MAXIMUM_BYTES:
             raise RequestRefused(
@@ -68,25 +76,7 @@ def mint_several(  # noqa: PLR0913 - what a token says, each by its name
                 f"the token would be larger than {MAXIMUM_BYTES} bytes: ask for fewer scopes",
             )
         tokens.append(token.decode())
-    return tokens
-
-
-def jti_of(token: str) -> bytes:
-    """Return the id in a token of `mint_several`."""
-    claims = token[token.index(".") + 1 : token.rindex(".")]
-    # Its end is enough: four characters are three bytes.
-    return _unsegment(claims[(len(claims) - 40) // 4 * 4 :])[_JTI]
-
-
-def kid_of(token: str) -> str:
-    """Return the id of the key that signed a token of `mint_several`."""
-    return _kid(token[: token.index(".")])
-
-
-@lru_cache(maxsize=8)
-def _kid(header: str) -> str:
-    kid: str = json.loads(_unsegment(header))["kid"]
-    return kid
+    return Minted(signer.kid, tokens, ids)
 
 
 @lru_cache(maxsize=1024)
@@ -108,7 +98,3 @@ def _header(alg: str, kid: str) -> bytes:
 def _segment(part: bytes) -> bytes:
     # Base64url without padding (RFC 7515 §2); `urlsafe_b64encode` costs twice as much.
     return b2a_base64(part, newline=False).rstrip(b"=").translate(_TO_URL_SAFE)
-
-
-def _unsegment(segment: str) -> bytes:
-    return a2b_base64(segment.encode().translate(_FROM_URL_SAFE) + b"==")

@@ -27,7 +27,7 @@ from issuer.fixtures_asserting import sign, token_form
 from issuer.fixtures_minting import NOW, basic
 
 from ephemera_client import RedisReplayCache
-from ephemera_issuer.mint import mint_several
+from ephemera_issuer.mint import mint
 from ephemera_issuer.policy import Decision, Rule
 from ephemera_keys import LocalSigner, generate
 
@@ -102,9 +102,7 @@ def test_the_signing_key_of_the_issuer_administers_nothing(
         decision = Decision(
             client, audience, "admin", 120, single_use=True, rule=Rule.DEFAULT_LIFETIME
         )
-        (token,) = mint_several(
-            decision, issuer=ISSUER, signer=snapshot.signer, now=NOW.wall, number=1
-        )
+        token = mint(decision, issuer=ISSUER, signer=snapshot.signer, now=NOW.wall)
         assert_refused(present(ops, f"Bearer {token}"))
 
 

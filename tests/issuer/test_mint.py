@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from issuer.fixtures_minting import BILLING, ISSUER, NOW, claims, part, snapshot
 
 from ephemera_issuer.errors import RequestRefused
-from ephemera_issuer.mint import MAXIMUM_BYTES, jti_of, kid_of, mint, mint_several
+from ephemera_issuer.mint import MAXIMUM_BYTES, mint, mint_several
 from ephemera_issuer.policy import Decision, Rule
 from ephemera_keys import Algorithm, LocalSigner, generate
 
@@ -97,12 +97,11 @@ def test_the_claims_are_what_a_json_library_would_write() -> None:
 
 
 @given(st.text(max_size=40), st.sampled_from([None, "x" * 43]))
-def test_whoever_minted_tokens_finds_their_ids_and_their_key_in_them(
-    client: str, thumbprint: str | None
-) -> None:
+def test_tokens_come_with_their_ids_and_their_key(client: str, thumbprint: str | None) -> None:
     decision = DECISION._replace(client_id=client)
-    for token in mint_several(
+    minted = mint_several(
         decision, issuer=ISSUER, signer=SIGNER, now=NOW.wall, number=3, thumbprint=thumbprint
-    ):
-        assert jti_of(token).decode() == claims(token)["jti"]
-        assert kid_of(token) == SIGNER.kid
+    )
+    assert [jti.decode() for jti in minted.ids] == [claims(it)["jti"] for it in minted.tokens]
+    assert minted.kid == SIGNER.kid
+    assert repr(minted) == f"Minted(3 by {SIGNER.kid})"

@@ -38,7 +38,7 @@ def test_an_error_is_raised_in_the_task_that_it_belongs_to() -> None:
     def fail() -> int:
         raise ValueError("mine")
 
-    async def tasks() -> list[object]:
+    async def tasks() -> tuple[object, object, object]:
         return await asyncio.gather(
             turns.do(lambda: 1), turns.do(fail), turns.do(lambda: 3), return_exceptions=True
         )
@@ -50,10 +50,14 @@ def test_an_error_is_raised_in_the_task_that_it_belongs_to() -> None:
 
 
 def test_a_task_that_is_cancelled_keeps_no_other_from_its_own() -> None:
-    turns, done = Turns(), []
+    turns, done = Turns(), list[int]()
+
+    def work(number: int) -> int:
+        done.append(number)
+        return number
 
     async def task(number: int) -> int:
-        return await turns.do(lambda: done.append(number) or number)
+        return await turns.do(partial(work, number))
 
     async def tasks() -> int:
         first, second = asyncio.create_task(task(1)), asyncio.create_task(task(2))

@@ -18,12 +18,13 @@ from ephemera_client.replay.provenance import Witness, identity
 RETENTION = 60
 PURGE_EVERY = 1.0
 PURGE_BATCH = 256
-FOLD_EVERY = 500
-"""Claims after which the write-ahead log is folded into the file: about two megabytes of it."""
+FOLD_EVERY = 2000
+"""Claims after which the write-ahead log is folded into the file: about three megabytes of it."""
 
 _APPLICATION_ID = 0x45504C47  # "EPLG", at offset 68 of the file
 _FORMAT = 1
-_PAGE_BYTES = 4096
+# Each claim is somewhere else in the file, and of every page that it touches the whole is written.
+_PAGE_BYTES = 1024
 # Closing any descriptor of a file drops all locks that the process has on it (POSIX), those of
 # another connection included: files are made by one thread at a time, and never opened besides.
 _making = threading.Lock()
@@ -155,6 +156,8 @@ class Ledger:
                 f"{self._path} was written by a newer release (format {version})",
                 cause_code="newer_format",
             )
+        # Of a file that is new; another keeps its own.
+        self._one(f"PRAGMA page_size = {_PAGE_BYTES}")
         if self._one("PRAGMA journal_mode = WAL") != "wal":
             raise ReplayCacheUnavailable(
                 f"{self._path} is where SQLite cannot share memory between processes",
@@ -163,7 +166,7 @@ class Ledger:
         # A write outlives its process either way. It may not outlive the machine, which is what
         # the birth after a boot is for; where boots have no names, each write waits for the disk.
         self._one(f"PRAGMA synchronous = {'NORMAL' if self._boot else 'FULL'}")
-        self._one(f"PRAGMA max_page_count = {max_bytes // _PAGE_BYTES}")
+        self._one(f"PRAGMA max_page_count = {max_bytes // self._one('PRAGMA page_size')}")
         self._one("PRAGMA wal_autocheckpoint = 0")
 
     def _settle(self, second: int) -> None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ephemera_issuer.attempt import Attempt
     from ephemera_issuer.audit.writer import Writer
     from ephemera_issuer.errors import RequestRefused
+    from ephemera_issuer.mint import Minted
     from ephemera_issuer.policy import Decision
 
 WhenBehind: TypeAlias = Literal["slow", "stop"]
@@ -60,7 +61,7 @@ class Auditor:
             return
         raise AuditBehind
 
-    async def minted(self, attempt: Attempt, decision: Decision, tokens: list[str]) -> None:
+    async def minted(self, attempt: Attempt, decision: Decision, minted: Minted) -> None:
         """Record tokens; when this returns they may be sent.
 
         Raises:
@@ -73,9 +74,10 @@ class Auditor:
             attempt.address,
             attempt.known_id,
             decision,
-            tokens,
+            minted.kid,
+            minted.ids,
         )
-        number = self._writer.put(body, weight=len(tokens), hurry=self._before_answer)
+        number = self._writer.put(body, weight=len(minted.ids), hurry=self._before_answer)
         if self._before_answer and not await self._until(lambda: self._writer.written >= number):
             raise Unavailable("the audit cannot be written")
 

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ephemera_issuer.backup import BackedUp
 from ephemera_issuer.database.migration import Migrated
-from ephemera_issuer.mint import jti_of, kid_of
 from ephemera_issuer.registry.diff import Change
 from ephemera_issuer.registry.entries import ClientKey, Grant
 from ephemera_issuer.restoration import Restored
@@ -62,14 +61,19 @@ class Request(NamedTuple):
     audience: str | None
 
 
-def minted(
-    at: float, address: str | None, request_id: str | None, decision: Decision, tokens: list[str]
+def minted(  # noqa: PLR0913, PLR0917 - what is on record of a mint
+    at: float,
+    address: str | None,
+    request_id: str | None,
+    decision: Decision,
+    kid: str,
+    ids: list[bytes],
 ) -> bytes:
     """Write that tokens were signed, and for whom; made for every mint, so without `json`."""
-    ids = '","'.join([sha256(jti_of(token)).hexdigest() for token in tokens])
+    digests = '","'.join([sha256(jti).hexdigest() for jti in ids])
     return (
-        f'{{"at":{at:.3f},"kind":"minted",{_decided(decision)},"kid":"{kid_of(tokens[0])}",'
-        f'"jti":["{ids}"],"address":{_text(address)},"request_id":{_text(request_id)}}}'
+        f'{{"at":{at:.3f},"kind":"minted",{_decided(decision)},"kid":"{kid}",'
+        f'"jti":["{digests}"],"address":{_text(address)},"request_id":{_text(request_id)}}}'
     ).encode()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from starlette.exceptions import HTTPException
 
@@ -17,17 +17,30 @@ MAXIMUM_BODY = 64 * 1024
 _FORM = b"application/x-www-form-urlencoded"
 
 
-def credentials(headers: Iterable[tuple[bytes, bytes]]) -> list[bytes]:
-    """Collect the Authorization headers of a request that says it is a form of a fair size.
+class Credentials(NamedTuple):
+    """The values of each Authorization header of a request, and of each DPoP header."""
+
+    authorization: list[bytes]
+    proofs: list[bytes]
+
+    def __repr__(self) -> str:
+        return "Credentials()"
+
+
+def credentials(headers: Iterable[tuple[bytes, bytes]]) -> Credentials:
+    """Collect the credentials of a request that says it is a form of a fair size.
 
     Raises:
         HTTPException: 413 or 415, before any of the body is read.
     """
-    authorization = []
+    authorization: list[bytes] = []
+    proofs: list[bytes] = []
     content_types = []
     for name, value in headers:
         if name == b"authorization":
             authorization.append(value)
+        elif name == b"dpop":
+            proofs.append(value)
         elif name == b"content-type":
             content_types.append(value)
         elif name == b"content-length" and int(value) > MAXIMUM_BODY:
@@ -40,7 +53,7 @@ def credentials(headers: Iterable[tuple[bytes, bytes]]) -> list[bytes]:
         raise HTTPException(
             415, f"Content-Type must be {_FORM.decode()}", {"Accept": _FORM.decode()}
         )
-    return authorization
+    return Credentials(authorization, proofs)
 
 
 def _is_form(content_types: list[bytes]) -> bool:

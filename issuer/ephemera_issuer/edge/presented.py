@@ -58,7 +58,7 @@ class PresentedToken:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; a caller that goes away before its form is complete gets none."""
         attempt = Attempt(self._clock(), scope)
-        authorization = credentials(scope["headers"])
+        authorization = credentials(scope["headers"]).authorization
         body = await read(receive)
         if body is None:
             return

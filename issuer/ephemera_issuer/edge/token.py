@@ -80,8 +80,7 @@ class TokenEndpoint:
             if self._auditor is not None and self._auditor.behind:
                 await self._auditor.room()
             self._limits.admit(attempt.address, attempt.began.monotonic)
-            authorization = credentials(scope["headers"])
-            proofs = [value for name, value in scope["headers"] if name == b"dpop"]
+            authorization, proofs = credentials(scope["headers"])
             body = await read(receive)
             if body is None:
                 return
@@ -144,7 +143,7 @@ class TokenEndpoint:
             await self._spent.claim_proof(possession.claim, now, nonce=self._proofs.nonce(now))
         if caller.assertion is not None:
             await self._spent.claim(caller.assertion, now)
-        tokens = await self._turns.do(
+        minted = await self._turns.do(
             partial(
                 mint_several,
                 decision,
@@ -156,10 +155,10 @@ class TokenEndpoint:
             )
         )
         if self._auditor is not None:
-            await self._auditor.minted(attempt, decision, tokens)
+            await self._auditor.minted(attempt, decision, minted)
         for observer in self._observers:
-            observer.minted(attempt, decision, tokens)
-        return _granted(decision, tokens, "DPoP" if possession else "Bearer")
+            observer.minted(attempt, decision, minted.tokens)
+        return _granted(decision, minted.tokens, "DPoP" if possession else "Bearer")
 
     def _as_they_are_now(self, snapshot: Snapshot, client: Client) -> tuple[Snapshot, Client]:
         latest = self._snapshots.current

@@ -184,4 +184,6 @@ class Revocations:
 
         A token minted before would be born revoked: its `iat` is the second that has begun.
         """
+        if not self.cut_offs:
+            return 0
         return max(0, math.ceil(self.cut_off(client, audience) + 1 - now))
