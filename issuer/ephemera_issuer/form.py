@@ -36,6 +36,7 @@ _REMEMBERED = frozenset(
     name.encode() for name in TOKEN_REQUEST - CREDENTIAL | {"client_assertion_type"}
 )
 _LONGEST_REMEMBERED = 256
+_MOST_REMEMBERED = 1024
 _STRAY_PERCENT = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _ABSOLUTE_URI = re.compile(
     r"[A-Za-z][A-Za-z0-9+.-]*:(?:[A-Za-z0-9._~:/?\[\]@!$&'()*+,;=-]++|%[0-9A-Fa-f]{2})++"
@@ -72,7 +73,30 @@ def decode(part: bytes) -> str:
     return part.decode()
 
 
-_decode_again = lru_cache(maxsize=1024)(decode)
+class _Pairs:
+    """Reads the pairs of forms; those that services send again and again, once.
+
+    What may be a secret is not kept.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[bytes, tuple[str, str]] = {}
+
+    def read(self, pair: bytes) -> tuple[str, str]:
+        """Return name and value, or raise ValueError."""
+        return self._known.get(pair) or self._read(pair)
+
+    def _read(self, pair: bytes) -> tuple[str, str]:
+        raw_name, _, raw_value = pair.partition(b"=")
+        read = _NAMES.get(raw_name) or decode(raw_name), decode(raw_value)
+        if raw_name in _REMEMBERED and len(pair) <= _LONGEST_REMEMBERED:
+            if len(self._known) >= _MOST_REMEMBERED:
+                self._known.clear()
+            self._known[pair] = read
+        return read
+
+
+_pairs = _Pairs()
 
 
 def parameters(body: bytes, names: frozenset[str]) -> dict[str, str]:
@@ -88,13 +112,7 @@ def parameters(body: bytes, names: frozenset[str]) -> dict[str, str]:
         raise RequestRefused("invalid_request", f"send {MOST_PARAMETERS} parameters at most")
     try:
         for pair in body.split(b"&"):
-            raw_name, _, raw_value = pair.partition(b"=")
-            name = _NAMES.get(raw_name) or decode(raw_name)
-            # Services ask for the same again and again; what may be a secret is not kept.
-            if raw_name in _REMEMBERED and len(raw_value) <= _LONGEST_REMEMBERED:
-                value = _decode_again(raw_value)
-            else:
-                value = decode(raw_value)
+            name, value = _pairs.read(pair)
             if name not in names:
                 continue
             if name in found:
@@ -144,7 +162,7 @@ def _request(
     )
 
 
-_request_again = lru_cache(maxsize=1024)(_request)
+_request_again = lru_cache(maxsize=_MOST_REMEMBERED)(_request)
 
 
 def _repeated(name: str) -> RequestRefused:

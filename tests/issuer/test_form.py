@@ -221,7 +221,7 @@ def test_a_long_hostile_resource_is_refused_in_linear_time() -> None:
 
 
 def test_what_may_be_a_secret_is_not_remembered_and_neither_is_what_is_long() -> None:
-    form._decode_again.cache_clear()
+    form._pairs._known.clear()
     form._request_again.cache_clear()
     long = "s" * 300
     form.parse(
@@ -231,5 +231,15 @@ def test_what_may_be_a_secret_is_not_remembered_and_neither_is_what_is_long() ->
             form.TOKEN_REQUEST,
         )
     )
-    assert form._decode_again.cache_info().currsize == 2
+    assert list(form._pairs._known) == [
+        b"grant_type=client_credentials",
+        b"resource=https%3A%2F%2Fa.internal",
+    ]
     assert form._request_again.cache_info().currsize == 0
+
+
+def test_there_is_an_end_to_what_is_remembered() -> None:
+    for number in range(1500):
+        form.parameters(b"scope=%d" % number, form.TOKEN_REQUEST)
+    assert len(form._pairs._known) <= 1024
+    assert form.parameters(b"scope=1", form.TOKEN_REQUEST) == {"scope": "1"}

@@ -177,7 +177,9 @@ def _check_audience(claims: dict[str, Any], issuer: str) -> None:
 
 
 def _check_times(claims: dict[str, Any], now: float) -> tuple[int, int]:
-    issued_at, expires_at = second(claims, "iat", refused), second(claims, "exp", refused)
+    issued_at, expires_at = claims.get("iat"), claims.get("exp")
+    if not (type(issued_at) is type(expires_at) is int and 0 <= issued_at < expires_at <= _LATEST):
+        issued_at, expires_at = second(claims, "iat", refused), second(claims, "exp", refused)
     if issued_at > now + LEEWAY:
         raise refused("iat lies ahead: compare the clocks")
     if "nbf" in claims and second(claims, "nbf", refused) > now + LEEWAY:
