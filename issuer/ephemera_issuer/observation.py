@@ -10,6 +10,7 @@ from ephemera_issuer.endpoints import PRIVATE, PUBLIC
 from ephemera_issuer.exchange import Watched
 from ephemera_issuer.metrics.collector import IssuerCollector
 from ephemera_issuer.metrics.counting import (
+    CountedAudit,
     CountedLedger,
     CountedMints,
     CountedResponses,
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from ephemera_client.instant import Clock
     from ephemera_client.replay import ReplayCache
     from ephemera_issuer.attempt import Observer
+    from ephemera_issuer.audit.writer import Writer
     from ephemera_issuer.edge import feed
     from ephemera_issuer.endpoints import Endpoints
     from ephemera_issuer.exchange import Witness
@@ -85,6 +87,10 @@ class Observation:
     def counted(self, ledger: ReplayCache) -> ReplayCache:
         """Return the ledger, its claims counted."""
         return CountedLedger(ledger, self._tally, clock=self._clock)
+
+    def watch(self, writer: Writer) -> None:
+        """Count what becomes of the audit's records."""
+        CountedAudit(writer, self._tally)
 
     def metrics(self, keeper: feed.Watched) -> Route:
         """Make `/metrics` of the private application."""

@@ -200,6 +200,8 @@ def _opened(settings: Settings, place: Place, timing: Timing, *, worker: int = 0
         )
         ending = Ending()
         observation.follow(keeper)
+        if audit is not None:
+            observation.watch(audit.writer)
         public = create_app(
             keeper,
             issuer=place.issuer,

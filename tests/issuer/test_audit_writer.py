@@ -9,6 +9,8 @@ from issuer.fixtures_auditing import Stuck, bodies, writer
 from structlog.testing import capture_logs
 
 from ephemera_issuer.errors import AuditNotWritten
+from ephemera_issuer.metrics.counting import CountedAudit
+from ephemera_issuer.metrics.memory import Tallies
 
 if TYPE_CHECKING:
     from ephemera_issuer.audit.writer import Writer
@@ -146,3 +148,22 @@ def test_a_record_that_cannot_be_made_stops_the_mint_for_good() -> None:
     assert [log["event"] for log in logs] == ["audit_failed"]
     with pytest.raises(AuditNotWritten, match="its writer failed; 1 records"):
         writing.close()
+
+
+def test_records_and_failed_attempts_are_counted() -> None:
+    stuck = Stuck(failing=True)
+    stuck.free.set()
+    tallies = Tallies(1)
+    with capture_logs():
+        writing = writer(stuck)
+        CountedAudit(writing, tallies.of_worker(0))
+        put_all(writing, 3)
+        for _ in range(2):
+            stuck.tried.wait()
+            stuck.tried.clear()
+        stuck.failing = False
+        writing.wait(3)
+        writing.close()
+    counted = tallies.read().series
+    assert counted["ephemera_audit_records"] == {(): [3.0]}
+    assert counted["ephemera_audit_failures"][()][0] >= 1

@@ -46,8 +46,10 @@ class Use(NamedTuple):
 @pytest.fixture(scope="module")
 def told(tmp_path_factory: pytest.TempPathFactory) -> Told:
     """What it tells once everything that is counted has happened."""
-    deployment = Deployment(tmp_path_factory.mktemp("issuer"))
-    with deployment.start() as service, threads_client(1) as http:
+    folder = tmp_path_factory.mktemp("issuer")
+    deployment = Deployment(folder)
+    audited = {"EPHEMERA_AUDIT": f"file:{folder / 'audit'}", "EPHEMERA_AUDIT_BEFORE_ANSWER": "true"}
+    with deployment.start(**audited) as service, threads_client(1) as http:
 
         def post(form: dict[str, str], **more: Any) -> int:
             return http.post(f"{service.url}/oauth2/token", data=form, **more).status_code

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Final
 from ephemera_client.errors import IssuedBeforeLedger, ReplayCacheUnavailable, TokenReplayed
 from ephemera_issuer.edge.metadata import TOKEN_PATH
 from ephemera_issuer.metrics.families import (
+    AUDIT_FAILURES,
+    AUDIT_RECORDS,
     CLAIM_DURATION,
     CLAIMS,
     MINTS,
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from ephemera_client.instant import Clock, Instant
     from ephemera_client.replay import AcceptedOnce, Claim, ReplayCache
     from ephemera_issuer.attempt import Attempt
+    from ephemera_issuer.audit.writer import Writer
     from ephemera_issuer.endpoints import Endpoints
     from ephemera_issuer.errors import RequestRefused
     from ephemera_issuer.metrics.memory import Tally
@@ -138,6 +141,24 @@ class CountedLedger:
         self._cells[outcome] += 1.0
         seconds = self._clock().monotonic - began.monotonic
         _observe(self._cells, self._durations, CLAIM_DURATION.buckets, seconds)
+
+
+class CountedAudit:
+    """Counts what becomes of the records of one writer, in that writer's thread."""
+
+    def __init__(self, writer: Writer, tally: Tally) -> None:
+        self._writer = writer
+        self._cells = tally.cells
+        self._records, self._failures = tally.index(AUDIT_RECORDS), tally.index(AUDIT_FAILURES)
+        self._written = 0
+        writer.watch(self._attempted)
+
+    def _attempted(self) -> None:
+        written = self._writer.written
+        self._cells[self._records] += written - self._written
+        self._written = written
+        if self._writer.failure is not None:
+            self._cells[self._failures] += 1.0
 
 
 def _observe(

@@ -90,6 +90,10 @@ CLAIM_DURATION = Family(
     (),
     (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5),
 )
+AUDIT_RECORDS = Family(
+    "ephemera_audit_records", "Records of requests and changes that the audit holds durably."
+)
+AUDIT_FAILURES = Family("ephemera_audit_failures", "Attempts to write to the audit that failed.")
 WORKER_DEATHS = Family(
     "ephemera_worker_deaths", "Workers that died unasked and had to be replaced."
 )
@@ -102,5 +106,7 @@ FAMILIES: Final = (
     TOKEN_DURATION,
     CLAIMS,
     CLAIM_DURATION,
+    AUDIT_RECORDS,
+    AUDIT_FAILURES,
     WORKER_DEATHS,
 )
