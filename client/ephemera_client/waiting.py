@@ -3,8 +3,9 @@
 import asyncio
 import sys
 import threading
+import time
 from collections import defaultdict, deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Iterable
 from contextlib import suppress
 from typing import Any, Protocol
 
@@ -18,22 +19,24 @@ class Waiter(Protocol):
     loop: Any
     """The event loop of a task that waits; None for a thread."""
 
-    @property
-    def wake(self) -> Callable[[], object]:
-        """What ends the wait, to be called in that loop."""
+    def wake(self) -> None:
+        """End the wait; to be called in that loop."""
         ...
 
 
 class ThreadWaiter:
     """Waits in a thread."""
 
-    __slots__ = ("_event", "wake")
+    __slots__ = ("_event",)
 
     loop: Any = None
 
     def __init__(self) -> None:
         self._event = threading.Event()
-        self.wake = self._event.set
+
+    def wake(self) -> None:
+        """End the wait."""
+        self._event.set()
 
     def wait(self, seconds: float) -> None:
         """Block until woken, at most `seconds`."""
@@ -41,45 +44,46 @@ class ThreadWaiter:
 
 
 class TaskWaiter:
-    """Waits in the task that makes it, of asyncio or trio."""
+    """Waits in the task that makes it, of asyncio or trio.
 
-    __slots__ = ("_event", "_future", "_seconds", "loop", "wake")
+    Attributes:
+        future: Done once a task of asyncio has been woken, or has left; None for one of trio.
+    """
+
+    __slots__ = ("_event", "_seconds", "future", "loop")
 
     def __init__(self) -> None:
         self.loop = _running_loop()
         self._seconds: float | None = None
-        self._future: asyncio.Future[None] | None = None
+        self.future: asyncio.Future[None] | None = None
         if isinstance(self.loop, asyncio.AbstractEventLoop):
             # An anyio event with a cancel scope around it costs three times as much.
-            self._future = self.loop.create_future()
-            self.wake = self._wake_future
+            self.future = self.loop.create_future()
         else:
             self._event = anyio.Event()
-            self.wake = self._event.set
-
-    @property
-    def is_over(self) -> bool:
-        """Whether a task of asyncio has been woken, or has left."""
-        return self._future is not None and self._future.done()
 
     def limit(self, seconds: float) -> None:
         """Wait at most `seconds` from now; to be called in the event loop."""
-        if self._future is None:
+        if self.future is None:
             self._seconds = seconds
         else:
             self.loop.call_later(max(seconds, 0.0), self.wake)
 
     def wait(self) -> Awaitable[None]:
         """Return what suspends this task until woken."""
-        return self._future or self._wait()
+        return self.future or self._wait()
 
     async def _wait(self) -> None:
         with anyio.move_on_after(self._seconds):
             await self._event.wait()
 
-    def _wake_future(self) -> None:
-        if self._future is not None and not self._future.done():
-            self._future.set_result(None)
+    def wake(self) -> None:
+        """End the wait; to be called in the event loop."""
+        future = self.future
+        if future is None:
+            self._event.set()
+        elif not future.done():
+            future.set_result(None)
 
 
 class Patience:
@@ -91,22 +95,22 @@ class Patience:
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
-        self._waiting: dict[Any, deque[tuple[float, TaskWaiter]]] = {}
+        self._waiting: dict[Any, deque[tuple[float, asyncio.Future[None]]]] = {}
 
-    def limit(self, waiter: TaskWaiter) -> None:
-        """Limit one wait, from now; to be called in its event loop."""
-        loop = waiter.loop
-        if not isinstance(loop, asyncio.AbstractEventLoop):
+    def limit(self, waiter: TaskWaiter, give_up_at: float) -> None:
+        """Limit one wait, to that moment of the monotonic clock; to be called in its event loop."""
+        loop, future = waiter.loop, waiter.future
+        if future is None:
             waiter.limit(self._seconds)
             return
         waiting = self._waiting.get(loop)
         if waiting is None:
             waiting = self._begin(loop)
-        while waiting and waiting[0][1].is_over:
+        while waiting and waiting[0][1].done():
             waiting.popleft()
-        waiting.append((loop.time() + self._seconds, waiter))
+        waiting.append((give_up_at, future))
 
-    def _begin(self, loop: Any) -> deque[tuple[float, TaskWaiter]]:
+    def _begin(self, loop: Any) -> deque[tuple[float, asyncio.Future[None]]]:
         for ended in [other for other in list(self._waiting) if other.is_closed()]:
             self._waiting.pop(ended, None)
         waiting = self._waiting[loop] = deque()
@@ -115,11 +119,13 @@ class Patience:
 
     def _end(self, loop: Any) -> None:
         waiting = self._waiting[loop]
-        now = loop.time()
-        while waiting and (waiting[0][0] <= now or waiting[0][1].is_over):
-            waiting.popleft()[1].wake()
+        now = time.monotonic()
+        while waiting and (waiting[0][0] <= now or waiting[0][1].done()):
+            _, future = waiting.popleft()
+            if not future.done():
+                future.set_result(None)
         if waiting:
-            loop.call_at(waiting[0][0], self._end, loop)
+            loop.call_later(waiting[0][0] - now, self._end, loop)
         else:
             del self._waiting[loop]
 
@@ -134,19 +140,19 @@ def _running_loop() -> Any:
 
 def wake_all(waiters: Iterable[Waiter]) -> None:
     """Wake them from any thread, those of one event loop in one go; who has left is left alone."""
-    by_loop: defaultdict[Any, list[Callable[[], object]]] = defaultdict(list)
+    by_loop: defaultdict[Any, list[Waiter]] = defaultdict(list)
     for waiter in waiters:
-        by_loop[waiter.loop].append(waiter.wake)
-    for loop, wakes in by_loop.items():
+        by_loop[waiter.loop].append(waiter)
+    for loop, of_loop in by_loop.items():
         if loop is None:
-            _call(wakes)
+            _wake(of_loop)
             continue
         hand_over = getattr(loop, "call_soon_threadsafe", None) or loop.run_sync_soon
         # The loop may have ended, and its interest with it.
         with suppress(RuntimeError):
-            hand_over(_call, wakes)
+            hand_over(_wake, of_loop)
 
 
-def _call(wakes: Iterable[Callable[[], object]]) -> None:
-    for wake in wakes:
-        wake()
+def _wake(waiters: Iterable[Waiter]) -> None:
+    for waiter in waiters:
+        waiter.wake()

@@ -11,25 +11,28 @@ class Breaker:
     the first success closes it.
     """
 
+    __slots__ = ("_next", "pause")
+
     def __init__(self) -> None:
-        self._pause = 0.0
+        self.pause = 0.0
+        """Seconds between two that are let through; 0 while it is closed."""
         self._next = 0.0
 
     def admits(self, now: float) -> bool:
         """Say whether to ask now; each time that it does so while open is one attempt."""
-        if not self._pause:
+        if not self.pause:
             return True
         if now < self._next:
             return False
         # Not a flag that the attempt has to take back: one that never ends would keep it set.
-        self._next = now + self._pause
+        self._next = now + self.pause
         return True
 
     def failed(self, now: float) -> None:
         """Open, or stay open for longer."""
-        self._pause = min(self._pause * 2 or FIRST_PAUSE, LAST_PAUSE)
-        self._next = now + self._pause
+        self.pause = min(self.pause * 2 or FIRST_PAUSE, LAST_PAUSE)
+        self._next = now + self.pause
 
     def succeeded(self) -> None:
         """Close."""
-        self._pause = 0.0
+        self.pause = 0.0

@@ -116,7 +116,7 @@ class RedisReplayCache:
         attempt = self._attempt(claim, now, waiter)
         try:
             self._primaries.route(attempt)
-            self._patience.limit(waiter)
+            self._patience.limit(waiter, attempt.give_up_at)
             await waiter.wait()
         finally:
             # Not sent yet, it need not be.

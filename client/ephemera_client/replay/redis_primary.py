@@ -171,7 +171,8 @@ class Primary:
         """Claim, or settle at once where the server has just failed others."""
         with self._lock:
             failure = self._failure
-            if admitted := self._breaker.admits(time.monotonic()):
+            breaker = self._breaker
+            if admitted := not breaker.pause or breaker.admits(time.monotonic()):
                 if not self._waiting:
                     self._changed.notify()
                 self._waiting.append(attempt)

@@ -68,5 +68,5 @@ class Turns:
                 errand.waiter.wake()
 
     def _hand_over(self, errand: Errand) -> None:
-        self._patience.limit(errand.waiter)
+        self._patience.limit(errand.waiter, errand.give_up_at)
         self._courier.submit(errand)
