@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,8 @@ from ephemera_issuer.metrics.counting import CountedAudit
 from ephemera_issuer.metrics.memory import Tallies
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ephemera_issuer.audit.writer import Writer
 
 
@@ -121,6 +124,25 @@ def test_whoever_waits_in_vain_is_told_why() -> None:
     stuck.free.set()
     stuck.failing = False
     writing.close()
+
+
+class Slow(Stuck):
+    """A sink for which each batch takes a while."""
+
+    def append(self, bodies: Sequence[bytes]) -> None:
+        time.sleep(0.05)
+        self.batches.append(list(bodies))
+
+
+def test_whoever_waits_behind_many_others_waits_for_as_long_as_they_are_written(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("ephemera_issuer.audit.writer._MOST_AT_ONCE", 1)
+    slow = Slow()
+    writing = writer(slow, patience=1)
+    writing.wait(put_all(writing, 30))
+    writing.close()
+    assert told(slow) == ["opened", *range(1, 31), "closed"]
 
 
 def test_records_that_are_lost_at_the_end_are_counted_aloud() -> None:

@@ -127,14 +127,19 @@ class Writer:
         return number
 
     def wait(self, number: int) -> None:
-        """Return once a record is durable. Blocks.
+        """Return once a record is durable. Blocks, for as long as others before it come to be.
 
         Raises:
-            AuditNotWritten: It is not after some seconds; it may come to be later.
+            AuditNotWritten: For some seconds none did; it may come to be later.
         """
         with self._lock:
-            if not self._state.wait_for(lambda: self.written >= number, self.patience):
-                raise AuditNotWritten(self.failure or "the audit: records are not written in time")
+            before = self.written
+            while not self._state.wait_for(lambda: self.written >= number, self.patience):
+                if self.written == before:
+                    raise AuditNotWritten(
+                        self.failure or "the audit: records are not written in time"
+                    )
+                before = self.written
 
     def close(self) -> None:
         """Write what is left, and let go of the sink.
