@@ -65,7 +65,7 @@ class SQLiteReplayCache:
     Args:
         path: the file; made with mode 0600 if there is none.
         deadline: seconds that a claim may take, waiting for other processes included.
-        max_bytes: how large the file may grow, at about 57 bytes a token that is alive.
+        max_bytes: how large the file may grow, at about 60 bytes a token that is alive.
         clock: read for the birth of a ledger.
         boot: names this boot of the machine.
 
