@@ -49,8 +49,8 @@ class _TooManyAtOnce(Exception):
 class Answers:
     """What the answers of a connection are written to, one after the other.
 
-    The head of an answer waits for the first part of its body, or for its end: to send them one
-    by one would take as long again as a twentieth of a mint, and often two packets.
+    The head of an answer waits for the first part of its body, or for its end. Sent one by one,
+    they take two system calls, a twentieth of what a mint costs, and often two packets.
     """
 
     __slots__ = ("_begun", "_head", "_transport")

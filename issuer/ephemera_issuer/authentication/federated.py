@@ -72,9 +72,8 @@ def accept(parts: Compact, trusted: TrustedIssuer, *, issuer: str, now: float) -
         RequestRefused: `invalid_client`.
     """
     header, claims = parts.header, parts.claims
-    for name in sorted(REFUSED_HEADERS):
-        if name in header:
-            raise refused(f"the header must not carry {name}")
+    if not REFUSED_HEADERS.isdisjoint(header):
+        raise refused(f"the header must not carry {min(REFUSED_HEADERS & header.keys())}")
     typ = header.get("typ", "JWT")
     if not isinstance(typ, str) or typ.lower() not in _TYPES:
         # Above all no access token: whoever is called with one could present it here.

@@ -69,20 +69,20 @@ async def read(receive: Receive) -> bytes | None:
     Raises:
         HTTPException: 413, as soon as there is too much of it.
     """
-    parts: list[bytes] = []
-    size = 0
+    body = bytearray()
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
             return None
-        part = message.get("body", b"")
-        parts.append(part)
-        size += len(part)
-        if size > MAXIMUM_BODY:
+        part: bytes = message.get("body", b"")
+        if len(body) + len(part) > MAXIMUM_BODY:
             raise _too_large()
-        if not message.get("more_body", False):
-            # The only part is not copied.
-            return b"".join(parts)
+        is_last = not message.get("more_body", False)
+        if is_last and not body:
+            return part  # nearly always there is one, which need not be copied
+        body += part
+        if is_last:
+            return bytes(body)
 
 
 def _too_large() -> HTTPException:
