@@ -38,6 +38,8 @@ contracts: $(VENV)/dev.stamp
 	$(BIN)/lint-imports --no-cache
 
 unit: $(VENV)/dev.stamp $(NODE)/.stamp $(PEERS)/.stamp
+	@# One test for each operation, all of one name: two processes would take them for the same.
+	$(BIN)/pytest tests/issuer/test_admin_openapi.py tests/issuer/test_public_openapi.py
 	$(BIN)/pytest --numprocesses 2 --dist loadfile --cov --cov-report=term
 
 ROUNDS := 25
