@@ -87,34 +87,33 @@ class TaskWaiter:
 
 
 class Patience:
-    """Ends the waits of many tasks, all of which may last `seconds`.
+    """Ends the waits of many tasks, all of which may last equally long.
 
     A timer for each, made and cancelled, costs as much as all the rest of a wait. Those of one loop
     end in the order in which they began: so each loop of asyncio has one timer for all.
     """
 
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
+    def __init__(self) -> None:
         self._waiting: dict[Any, deque[tuple[float, asyncio.Future[None]]]] = {}
 
     def limit(self, waiter: TaskWaiter, give_up_at: float) -> None:
         """Limit one wait, to that moment of the monotonic clock; to be called in its event loop."""
         loop, future = waiter.loop, waiter.future
         if future is None:
-            waiter.limit(self._seconds)
+            waiter.limit(give_up_at - time.monotonic())
             return
         waiting = self._waiting.get(loop)
         if waiting is None:
-            waiting = self._begin(loop)
+            waiting = self._begin(loop, give_up_at)
         while waiting and waiting[0][1].done():
             waiting.popleft()
         waiting.append((give_up_at, future))
 
-    def _begin(self, loop: Any) -> deque[tuple[float, asyncio.Future[None]]]:
+    def _begin(self, loop: Any, give_up_at: float) -> deque[tuple[float, asyncio.Future[None]]]:
         for ended in [other for other in list(self._waiting) if other.is_closed()]:
             self._waiting.pop(ended, None)
         waiting = self._waiting[loop] = deque()
-        loop.call_later(self._seconds, self._end, loop)
+        loop.call_later(give_up_at - time.monotonic(), self._end, loop)
         return waiting
 
     def _end(self, loop: Any) -> None:

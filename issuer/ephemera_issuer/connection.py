@@ -142,7 +142,7 @@ class Connection(HttpToolsProtocol):
             self.deadline = self.loop.time() + self._times.body
         super().on_headers_complete()
         if not self.expect_100_continue:  # which is answered twice
-            self.cycle.transport = self._answers  # type: ignore[assignment]
+            self.cycle.transport = self._answers  # type: ignore[assignment] # all that it calls
         self.place.work()
         if self._ending.begun:
             self.make_this_the_last()

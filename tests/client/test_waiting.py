@@ -84,7 +84,7 @@ class Timers:
 def test_many_waits_of_one_length_share_a_timer(monkeypatch: pytest.MonkeyPatch) -> None:
     async def wait() -> int:
         timers = Timers(asyncio.get_running_loop(), monkeypatch)
-        patience = Patience(60)
+        patience = Patience()
         waiters = [TaskWaiter() for _ in range(100)]
         for waiter in waiters:
             patience.limit(waiter, time.monotonic() + 60)
@@ -101,7 +101,7 @@ def test_many_waits_of_one_length_share_a_timer(monkeypatch: pytest.MonkeyPatch)
 
 @pytest.mark.anyio
 async def test_each_of_many_waits_ends_when_its_time_is_over() -> None:
-    patience = Patience(0.05)
+    patience = Patience()
     over: list[int] = []
 
     async def wait(number: int) -> None:
@@ -121,7 +121,7 @@ async def test_each_of_many_waits_ends_when_its_time_is_over() -> None:
 
 
 def test_a_loop_that_has_ended_is_not_kept() -> None:
-    patience = Patience(60)
+    patience = Patience()
 
     async def wait() -> None:
         patience.limit(TaskWaiter(), time.monotonic() + 60)

@@ -130,6 +130,7 @@ class Slow(Stuck):
     """A sink for which each batch takes a while."""
 
     def append(self, bodies: Sequence[bytes]) -> None:
+        # What is tested is time itself: thirty of these take longer than anybody's patience.
         time.sleep(0.05)
         self.batches.append(list(bodies))
 

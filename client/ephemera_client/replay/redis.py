@@ -78,7 +78,7 @@ class RedisReplayCache:
         server = redis_wire.server(url, ca_file=ca_file)
         self._name = repr(server)
         self._deadline = deadline
-        self._patience = Patience(deadline)
+        self._patience = Patience()
         self._clock = clock
         self._begin: Callable[[], Primaries] = lambda: redis_cluster.Primaries(
             server,
@@ -197,7 +197,7 @@ class RedisReplayCache:
     def _forked(self) -> None:
         # Threads, and whoever held a lock, stayed behind in the parent; the connections are its.
         self._primaries = self._begin()
-        self._patience = Patience(self._deadline)
+        self._patience = Patience()
 
 
 _alive: weakref.WeakSet[RedisReplayCache] = weakref.WeakSet()

@@ -152,7 +152,7 @@ class Primary:
         self._cluster = cluster
         self._records = [record(prefix, partition) for partition in range(PARTITIONS)]
         self._clock = clock
-        # Taken for each claim: by itself, a lock is taken without any call of Python's.
+        # Taken for each claim: a bare lock takes no call of Python's, a condition two.
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
         self._waiting: deque[Attempt] = deque()

@@ -169,7 +169,6 @@ class SQLiteReplayCache:
             self._courier,
             at_once=self._carry_out_at_once,
             no_thread=lambda: self._unavailable("no_thread"),
-            patience=self._deadline,
         )
 
     def _carry_out_at_once(self, errands: list[Errand]) -> bool:

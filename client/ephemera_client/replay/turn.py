@@ -19,7 +19,6 @@ class Turns:
         courier: Takes what is not carried out here, and all of what trio's tasks submit.
         at_once: Carries all of these errands out without waiting, or none: it says which.
         no_thread: Makes the refusal where the courier can start no thread.
-        patience: Seconds that a task waits for the courier.
     """
 
     def __init__(
@@ -28,10 +27,9 @@ class Turns:
         *,
         at_once: Callable[[list[Errand]], bool],
         no_thread: Callable[[], Exception],
-        patience: float,
     ) -> None:
         self._courier = courier
-        self._patience = Patience(patience)
+        self._patience = Patience()
         self._at_once = at_once
         self._no_thread = no_thread
         self._pending: dict[Any, list[Errand]] = {}

@@ -87,7 +87,7 @@ class Writer:
         self._idle = False
         self._hurry = threading.Event()
         self._ended: float | None = None
-        # Taken for each record: by itself, a lock is taken without any call of Python's.
+        # Taken for each record: a bare lock takes no call of Python's, a condition two.
         self._lock = threading.Lock()
         self._state = threading.Condition(self._lock)
         self._thread: threading.Thread | None = None
